@@ -1,0 +1,57 @@
+# Every target says what it does: `make help`.
+SHELL := /bin/sh
+ROOT  := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
+VENV  := $(ROOT).venv
+BIN   := $(VENV)/bin
+PY    ?= python3
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install up down logs reset test check format lint types arrows lock
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
+
+install: $(STAMP)  ## make .venv and install what the lock file names, hashes checked
+
+$(STAMP): $(ROOT)pyproject.toml $(ROOT)requirements/dev.lock
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Outbox needs Python 3.11 or newer (make PY=python3.12 …)"; exit 1; }
+	@test -x $(BIN)/python || $(PY) -m venv $(VENV)
+	@echo "installing the packages of requirements/dev.lock …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(ROOT)requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e $(ROOT)
+	@touch $(STAMP)
+
+up: install  ## start everything (compose with a Docker engine, embedded servers without) and follow the logs
+	@exec $(BIN)/outbox up
+
+down: install  ## stop what `make up` started; data stays
+	@exec $(BIN)/outbox down
+
+logs: install  ## follow the logs of a running `make up`
+	@exec $(BIN)/outbox logs
+
+reset: install  ## stop and delete all local data
+	@exec $(BIN)/outbox reset
+
+test: install  ## run the tests (their servers start by themselves)
+	@cd $(ROOT) && $(BIN)/python -m pytest
+
+check: format lint types arrows test  ## what CI runs: format, lint, types, import arrows, tests
+
+format: install
+	@cd $(ROOT) && $(BIN)/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ."; exit 1; }
+
+lint: install
+	@cd $(ROOT) && $(BIN)/ruff check --quiet .
+
+types: install
+	@cd $(ROOT) && $(BIN)/mypy
+
+arrows: install
+	@cd $(ROOT) && $(BIN)/lint-imports --no-cache
+
+lock: install  ## write the lock files anew from pyproject.toml (needs uv)
+	@cd $(ROOT) && for l in "dev --all-extras" "runtime"; do set -- $$l; \
+	  uv pip compile pyproject.toml $$2 --generate-hashes --no-header --no-emit-index-url --no-annotate \
+	    --universal --python-version 3.11 --quiet -o requirements/$$1.lock; done

@@ -1,0 +1,1 @@
+"""Postgres: the schema's migrations, the pool, and every SQL statement by name."""

@@ -1,0 +1,36 @@
+"""Connections to Postgres: one pool a process, and single ones for LISTEN."""
+
+import asyncpg
+
+Connection = asyncpg.Connection[asyncpg.Record]
+PooledConnection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+Pool = asyncpg.Pool[asyncpg.Record]
+# What a statement runs on. The caller owns the transaction.
+Executor = Connection | PooledConnection
+
+# A process frozen inside a transaction must not hold back vacuum for ever.
+SERVER_SETTINGS = {"idle_in_transaction_session_timeout": "60s", "timezone": "UTC"}
+COMMAND_TIMEOUT_SECONDS = 60.0
+
+
+async def open_pool(url: str, *, name: str, size: int = 10) -> Pool:
+    """A pool of at most `size` connections that call themselves `outbox-<name>` in pg_stat_activity.
+
+    Raises OSError or asyncpg.PostgresError when the server cannot be reached.
+    """
+    return await asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=size,
+        command_timeout=COMMAND_TIMEOUT_SECONDS,
+        server_settings=SERVER_SETTINGS | {"application_name": f"outbox-{name}"},
+    )
+
+
+async def connect(url: str, *, name: str) -> Connection:
+    """One connection of its own, for LISTEN and for the relay. Raises as open_pool does."""
+    return await asyncpg.connect(
+        url,
+        command_timeout=COMMAND_TIMEOUT_SECONDS,
+        server_settings=SERVER_SETTINGS | {"application_name": f"outbox-{name}"},
+    )

@@ -1,0 +1,19 @@
+"""The producer's side of Outbox: `await outbox.enqueue(conn, …)` in your own transaction."""
+
+from typing import TYPE_CHECKING, Any
+
+from outbox.envelope import Envelope, Notification, Priority
+
+if TYPE_CHECKING:
+    from outbox.enqueue import enqueue, enqueue_sync
+
+__all__ = ["Envelope", "Notification", "Priority", "enqueue", "enqueue_sync"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, because enqueue needs db, and db's users need outbox.envelope: arrows point one way.
+    if name in {"enqueue", "enqueue_sync"}:
+        from outbox import enqueue as module  # noqa: PLC0415 - see above
+
+        return getattr(module, name)
+    raise AttributeError(f"module 'outbox' has no attribute {name!r}")

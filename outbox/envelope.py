@@ -1,0 +1,161 @@
+"""The envelope: the one contract that crosses every boundary, from a producer's row to a worker."""
+
+import json
+import math
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, NewType, Self
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from outbox.errors import UndecodableEntryError
+
+VERSION: Literal[1] = 1
+PAYLOAD_BYTES = 65_536
+PAYLOAD_DEPTH = 32
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+Channel = NewType("Channel", str)
+
+
+class Priority(StrEnum):
+    """The lane a notification travels in: a login code never waits behind a newsletter."""
+
+    URGENT = "urgent"
+    NORMAL = "normal"
+    BULK = "bulk"
+
+
+def printable(value: str) -> str:
+    """No control characters (NUL among them, which Postgres cannot hold) and no lone surrogates."""
+    if any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in value):
+        raise ValueError("must not contain control characters")
+    return value
+
+
+def in_calendar(value: datetime) -> datetime:
+    if not EARLIEST <= value <= LATEST:
+        raise ValueError("must lie between the years 2000 and 2200")
+    return value
+
+
+def distinct(value: list[str]) -> list[str]:
+    if len(set(value)) != len(value):
+        raise ValueError("must not name a channel twice")
+    return value
+
+
+def storable(value: dict[str, Any]) -> dict[str, Any]:
+    """What jsonb can hold: finite numbers, no NUL, valid Unicode; and no deeper or larger than agreed."""
+    refuse_unstorable(value, PAYLOAD_DEPTH)
+    # Postgres counts the same text: jsonb prints with the separators that json.dumps has by default.
+    size = len(json.dumps(value, ensure_ascii=False).encode())
+    if size > PAYLOAD_BYTES:
+        raise ValueError(f"must be at most {PAYLOAD_BYTES} bytes of JSON, is {size}")
+    return value
+
+
+def refuse_unstorable(value: Any, depth: int) -> None:
+    if depth < 0:
+        raise ValueError(f"must not be nested deeper than {PAYLOAD_DEPTH} levels")
+    match value:
+        case str():
+            if "\x00" in value:
+                raise ValueError("must not contain NUL characters (\\u0000)")
+            if any(0xD800 <= ord(c) < 0xE000 for c in value):
+                raise ValueError("must not contain unpaired surrogates")
+        case float() if not math.isfinite(value):
+            raise ValueError("must not contain NaN or Infinity")
+        case dict():
+            for key, item in value.items():
+                refuse_unstorable(key, depth)
+                refuse_unstorable(item, depth - 1)
+        case list():
+            for item in value:
+                refuse_unstorable(item, depth - 1)
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)]
+ChannelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+Moment = Annotated[AwareDatetime, AfterValidator(in_calendar)]
+
+
+class Notification(BaseModel):
+    """What a producer gives, by HTTP or by `enqueue()`. The rules are those of `notify.notifications`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event_type: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$",
+        description="What happened, in the producer's words.",
+        examples=["order.paid"],
+    )
+    user_id: Name = Field(description="Who is told: the producer's own id of the user.")
+    actor_user_id: Name | None = Field(None, description="Who did it, where it was a person.")
+    channels: Annotated[list[ChannelName], Field(min_length=1, max_length=16), AfterValidator(distinct)] = (
+        Field(["inapp"], description="By which channels, each once.")
+    )
+    payload: Annotated[dict[str, Any], AfterValidator(storable)] = Field(
+        default_factory=dict,
+        description="Whatever the templates and the clients need; at most 64 KiB.",
+    )
+    template_name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
+    dedup_key: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(printable)] | None = Field(
+        None, description="A repeat of the same key is dropped."
+    )
+    priority: Priority = Priority.NORMAL
+    deliver_at: Moment | None = Field(None, description="Not before this moment.")
+    expires_at: Moment | None = Field(None, description="Not after this moment.")
+    traceparent: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
+        description="W3C trace context of the cause.",
+    )
+
+    @model_validator(mode="after")
+    def ends_after_it_begins(self) -> Self:
+        if self.expires_at and self.deliver_at and self.expires_at <= self.deliver_at:
+            raise ValueError("expires_at must be after deliver_at")
+        return self
+
+
+class Envelope(Notification):
+    """A notification on its way: what an entry of a stream holds.
+
+    The relay writes it from the outbox row inside Postgres (`db/sql/relay.sql`, envelope);
+    every worker reads it back through this model.
+    """
+
+    v: Literal[1] = VERSION
+    notification_id: UUID
+    created_at: AwareDatetime
+
+    def to_entry(self, attempt: int = 0) -> dict[str, str]:
+        """The fields of a stream entry."""
+        return {"envelope": self.model_dump_json(exclude_none=True), "attempt": str(attempt)}
+
+
+def from_entry(fields: dict[bytes, bytes]) -> tuple[Envelope, int]:
+    """Envelope and attempt number of a stream entry. Raises UndecodableEntryError, which names the field."""
+    try:
+        envelope = Envelope.model_validate_json(fields[b"envelope"])
+        attempt = int(fields[b"attempt"])
+    except KeyError as error:
+        raise UndecodableEntryError(f"the entry has no field {error.args[0].decode()}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "envelope"
+        raise UndecodableEntryError(f"{where}: {first['msg']}") from None
+    except ValueError:
+        raise UndecodableEntryError("attempt: is no whole number") from None
+    return envelope, attempt

@@ -1,0 +1,152 @@
+"""Where the embedded servers keep their things, and as which user they run.
+
+Two places: the *state* directory asked for holds the lock, the passwords, the ports and the logs;
+the *home* holds what the servers themselves must reach. They are the same directory, unless this
+is root and PostgreSQL's user cannot get there.
+"""
+
+import json
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from outbox.local.errors import EmbeddedError
+
+ELSEWHERE = Path("/var/lib")  # for data to keep; throwaway data goes to the temporary directory
+POINTER = "home.json"
+PASSWORDS = "passwords.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    state: Path
+    home: Path
+    uid: int  # of PostgreSQL, which refuses to run as root
+    gid: int
+
+    def give(self, path: Path) -> Path:
+        """Hands a file or directory that root has made to the user of the servers."""
+        if os.geteuid() == 0:
+            os.chown(path, self.uid, self.gid)
+        return path
+
+    def passwords(self, names: Iterable[str]) -> dict[str, str]:
+        """One password each, made once and kept in a file that only its owner can read."""
+        kept = _read(self.state / PASSWORDS)
+        missing = [name for name in names if name not in kept]
+        if missing:
+            kept |= {name: secrets.token_hex(24) for name in missing}  # hex: needs no quoting in URLs
+            self.write(PASSWORDS, kept)
+        return kept
+
+    def write(self, name: str, content: dict[str, str] | dict[str, int]) -> None:
+        """Replaces a small file of the state directory in one step: all of it or nothing."""
+        _write(self.give(_private(self.state / f"{name}.tmp")), self.state / name, content)
+
+    def new_directory(self, name: str) -> Path:
+        """An empty directory of the servers, in place of whatever had that name."""
+        path = self.home / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(mode=0o700)
+        return self.give(path)
+
+
+def prepare(state: Path, throwaway: bool) -> Ground:
+    """Makes the state directory if need be. No user is added, no mode of a parent is changed."""
+    fresh = not state.exists()
+    state.mkdir(parents=True, exist_ok=True)
+    if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
+        raise EmbeddedError(
+            f"No permission to write in {state} (it belongs to uid {state.stat().st_uid}). "
+            "Run as that user, or remove the directory."
+        )
+    if os.geteuid():
+        return Ground(state, state, os.geteuid(), os.getegid())
+    home = home_of(state)
+    uid, gid = _unprivileged(state, home)
+    if fresh:  # never a directory that was there before
+        os.chown(state, uid, gid)
+    if not _reaches(home, uid, gid):
+        home = _make_home(state, throwaway)
+        os.chown(home, uid, gid)
+    return Ground(state, home, uid, gid)
+
+
+def home_of(state: Path) -> Path:
+    """Where the data lies: elsewhere if a start as root has said so, else in the state directory."""
+    elsewhere = Path(_read(state / POINTER).get("home", state))
+    return elsewhere if elsewhere.is_dir() else state
+
+
+def _make_home(state: Path, throwaway: bool) -> Path:
+    base = Path(tempfile.gettempdir()) if throwaway else ELSEWHERE
+    home = Path(tempfile.mkdtemp(prefix="outbox-", dir=base))
+    _write(_private(state / f"{POINTER}.tmp"), state / POINTER, {"home": str(home)})
+    return home
+
+
+def _unprivileged(state: Path, home: Path) -> tuple[int, int]:
+    """Owner of an existing cluster, else owner of the directory around the state, else nobody."""
+    for cluster in home.glob("pg[0-9]*/PG_VERSION"):
+        found = cluster.stat()
+        if found.st_uid:
+            return found.st_uid, found.st_gid
+    around = state.parent.stat()
+    if around.st_uid and _has_name(around.st_uid):
+        return around.st_uid, around.st_gid
+    nobody = pwd.getpwnam("nobody")
+    return nobody.pw_uid, nobody.pw_gid
+
+
+def _has_name(uid: int) -> bool:
+    """initdb refuses to run as a user that the system has no name for."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def _reaches(path: Path, uid: int, gid: int) -> bool:
+    asked = subprocess.run(  # noqa: S603 - constant but for the path, which is an argument
+        ["/bin/sh", "-c", 'test -x "$1"', "sh", path],
+        check=False,
+        cwd="/",
+        user=uid,
+        group=gid,
+        extra_groups=[],
+    )
+    return asked.returncode == 0
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise EmbeddedError(
+            f"{path} is damaged ({error}). Restore it, or remove {path.parent} to start afresh."
+        ) from error
+    return {str(name): str(value) for name, value in content.items()}
+
+
+def _private(path: Path) -> Path:
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600, exist_ok=False)
+    return path
+
+
+def _write(scratch: Path, path: Path, content: dict[str, str] | dict[str, int]) -> None:
+    """On disk before it has its name: a cluster without its passwords is a locked door."""
+    with scratch.open("w") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)

@@ -1,0 +1,67 @@
+"""Logs are events: a fixed name (`relay.shipped`) and fields. Readable on a terminal, JSON elsewhere."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+Event = MutableMapping[str, Any]
+Log = FilteringBoundLogger
+
+# Personal data and secrets never reach a log, whoever passes them by mistake.
+HIDDEN = frozenset(
+    {"address", "authorization", "body", "email", "password", "payload", "phone", "secret", "subject"}
+    | {"to", "token", "url"}
+)
+PASSWORD_IN_URL = re.compile(r"(?<=://)([^:/@\s]*):[^@\s]+@")
+ADDRESS = re.compile(r"[^\s<>@\"']+@[^\s<>@\"']+\.[^\s<>@\"',;]+")
+
+
+def redact(_: Any, __: str, event: Event) -> Event:
+    """Hide fields by name, and addresses and URL passwords inside any text."""
+    for key, value in event.items():
+        if key in HIDDEN:
+            event[key] = "***"
+        elif isinstance(value, str):
+            event[key] = ADDRESS.sub("***@***", PASSWORD_IN_URL.sub(r"\1:***@", value))
+    return event
+
+
+def configure(process: str, mode: Literal["auto", "console", "json"] = "auto", level: str = "info") -> None:
+    """Set up logging for this process, once, at start. Libraries' own logs come through it from WARNING."""
+    console = mode == "console" or (mode == "auto" and sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if console else "iso", utc=not console),
+    ]
+    if console:
+        tail: list[Processor] = [redact, structlog.dev.ConsoleRenderer(colors=True, pad_event_to=26)]
+    else:
+        tail = [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
+    structlog.configure(
+        processors=[*shared, *tail],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    if not console:
+        structlog.contextvars.bind_contextvars(process=process)
+    formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[strip, *tail])
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def strip(_: Any, __: str, event: Event) -> Event:
+    return structlog.stdlib.ProcessorFormatter.remove_processors_meta(None, "", event)
+
+
+def get(name: str) -> Log:
+    """A logger whose lines carry the component's name."""
+    logger: Log = structlog.get_logger(component=name)
+    return logger

@@ -1,0 +1,111 @@
+"""One process: signals, its loops in a task group, a two-phase stop. Every loop is just a `step()`."""
+
+import asyncio
+import random
+import signal
+from collections.abc import Awaitable, Callable
+
+from outbox.log import get
+
+log = get("service")
+
+# A step does one bounded piece of work and says how many seconds it can wait; 0 means "there is more".
+Step = Callable[[], Awaitable[float]]
+MAX_BACKOFF_SECONDS = 5.0
+
+
+class Stop:
+    """Asks everyone to finish. `asked` is awaited by whoever waits for something else, too."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self._wakes: list[asyncio.Event] = []
+
+    def ask(self) -> None:
+        self.asked.set()
+        for wake in self._wakes:
+            wake.set()
+
+    def wakes(self, event: asyncio.Event) -> None:
+        """Also set `event` when asked, so that a wait on it ends."""
+        self._wakes.append(event)
+
+    def __bool__(self) -> bool:
+        return self.asked.is_set()
+
+
+def backoff(failures: int, base: float = 0.05, cap: float = MAX_BACKOFF_SECONDS) -> float:
+    """Seconds to wait after so many failures in a row: doubling, capped, with jitter of ±25 %."""
+    return float(min(cap, base * 2 ** min(failures, 20)) * random.uniform(0.75, 1.25))
+
+
+async def run_loop(name: str, step: Step, wake: asyncio.Event, stop: Stop) -> None:
+    """Clear the wake flag → step → busy? again : wait for the wake or the pause.
+
+    The flag is cleared *before* the look: what comes during the look wakes the next wait, so no
+    wake-up is lost. An error is logged and backed off, and the loop goes on.
+    """
+    stop.wakes(wake)
+    failures = 0
+    while not stop:
+        wake.clear()
+        if stop:
+            return
+        try:
+            pause = await step()
+            failures = 0
+        except Exception as error:
+            failures += 1
+            pause = backoff(failures)
+            log.error(
+                "loop.failed", loop=name, error=describe(error), failures=failures, exc_info=unexpected(error)
+            )
+        if pause > 0:
+            await wait(wake, pause)
+
+
+def describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def unexpected(error: BaseException) -> bool:
+    """Whether a stack trace helps: an outage of Postgres or Redis is no surprise, a bug is."""
+    outages = ("ConnectionError", "TimeoutError", "BusyLoadingError", "CannotConnectNowError", "OSError")
+    names = {cls.__name__ for cls in type(error).__mro__}
+    return not names.intersection(outages) and "Connection" not in type(error).__name__
+
+
+async def wait(event: asyncio.Event, seconds: float) -> bool:
+    """Whether the event came within so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+async def run(main: Callable[[Stop], Awaitable[None]], *, grace: float) -> None:
+    """Run `main` until it returns or a signal asks to stop. Two phases: SIGTERM or SIGINT lets it finish what
+    it holds within `grace` seconds; after that, or at a second signal, it is cancelled."""
+    stop = Stop()
+    task = asyncio.ensure_future(main(stop))
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop:
+            task.cancel()
+            return
+        log.info("service.stopping", grace_seconds=grace)
+        stop.ask()
+        loop.call_later(grace, task.cancel)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        await task
+    except asyncio.CancelledError:
+        log.warning("service.cut_short", reason="the grace time was over, or a second signal came")
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,161 @@
+"""Settings: read once from the environment at start, validated whole. Nobody else reads os.environ."""
+
+import os
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, PositiveInt, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from outbox.errors import SettingsError
+from outbox.streams import Keys
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def scheme(*allowed: str) -> AfterValidator:
+    """A check that a URL has one of these schemes and a host."""
+
+    def check(value: SecretStr) -> SecretStr:
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme not in allowed or not parts.hostname:
+            raise ValueError(f"must be a URL like {allowed[0]}://host:port")
+        return value
+
+    return AfterValidator(check)
+
+
+DatabaseUrl = Annotated[SecretStr, scheme("postgresql", "postgres")]
+RedisUrl = Annotated[SecretStr, scheme("redis", "rediss")]
+Seconds = Annotated[float, Field(gt=0)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def state_dir() -> Path:
+    """Where `outbox up` keeps its data: beside the checkout, or in the user's state folder once installed."""
+    if chosen := os.environ.get("OUTBOX_STATE"):
+        return Path(chosen).resolve()
+    if (PROJECT / "pyproject.toml").exists():
+        return PROJECT / ".outbox"
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "outbox"
+
+
+class Settings(BaseSettings):
+    """Every setting. The environment name is the field's in capitals, with OUTBOX_ before it unless noted.
+
+    Durations are in seconds. A URL may hold a password, so URLs print as stars.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="OUTBOX_", extra="ignore", frozen=True)
+
+    # Named as every platform names them.
+    database_url: DatabaseUrl = Field(validation_alias="DATABASE_URL")
+    redis_url: RedisUrl = Field(validation_alias="REDIS_URL")
+    # LISTEN does not pass a pooler in transaction mode: this one must reach Postgres itself.
+    listen_database_url: DatabaseUrl | None = None
+    # Who owns the schema; the services themselves need no such rights.
+    migrate_database_url: DatabaseUrl | None = None
+    redis_prefix: str = ""
+
+    env: Literal["production", "development"] = "production"
+    log: Literal["auto", "console", "json"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    shutdown_grace: Seconds = 20
+
+    host: str = "127.0.0.1"
+    api_port: Port = 8080
+    gateway_port: Port = 8081
+    relay_port: Port = 9101
+    worker_port: Port = 9102
+    # As people outside reach them; the defaults follow from host and port.
+    api_url: str | None = None
+    gateway_url: str | None = None
+
+    jwt_secret: SecretStr = Field(min_length=32)
+    jwt_issuer: str = "outbox"
+    jwt_audience: str = "outbox"
+
+    relay_linger: Seconds = 0.1
+    relay_poll: Seconds = 5
+    relay_lease: Seconds = 10
+    relay_verify: Seconds = 1
+    stream_max_length: PositiveInt = 100_000
+    retention: timedelta = timedelta(days=3)
+    partition_rows: PositiveInt = 1_000_000
+
+    worker_lease: Seconds = 60
+    worker_concurrency: PositiveInt = 64
+    retry_base: Seconds = 2
+    retry_cap: Seconds = 3600
+
+    gateway_queue: PositiveInt = 256
+    gateway_reconcile: Seconds = 30
+    gateway_origins: list[str] = []
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The names used in Redis."""
+        return Keys(self.redis_prefix)
+
+    @property
+    def database(self) -> str:
+        return self.database_url.get_secret_value()
+
+    @property
+    def listen_database(self) -> str:
+        return (self.listen_database_url or self.database_url).get_secret_value()
+
+    @property
+    def migrate_database(self) -> str:
+        return (self.migrate_database_url or self.database_url).get_secret_value()
+
+    @property
+    def redis(self) -> str:
+        return self.redis_url.get_secret_value()
+
+    @property
+    def public_api_url(self) -> str:
+        return self.api_url or f"http://{self.host}:{self.api_port}"
+
+    @property
+    def public_gateway_url(self) -> str:
+        return self.gateway_url or f"http://{self.host}:{self.gateway_port}"
+
+    @classmethod
+    def load(cls) -> Self:
+        """From the environment, and from a running `outbox up` for what the environment leaves open.
+
+        Raises SettingsError with every wrong key, its value and what is asked.
+        """
+        try:
+            return cls(_env_file=state_dir() / "local.env")
+        except ValidationError as error:
+            raise SettingsError(describe(error)) from None
+
+
+def describe(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        key = "_".join(str(part) for part in problem["loc"])
+        key = key if key.isupper() else f"OUTBOX_{key.upper()}"
+        if problem["type"] == "missing":
+            lines.append(f"{key} is not set")
+        else:
+            secret = isinstance(problem["input"], SecretStr) or key.endswith(("_URL", "_SECRET"))
+            value = "(hidden)" if secret else repr(problem["input"])
+            lines.append(f"{key}={value}: {problem['msg']}")
+    return "\n".join(lines)
+
+
+def resolve(reference: str) -> str:
+    """The secret that a config names: `env:SMTP_URL` is the variable's value. Raises SettingsError."""
+    kind, _, name = reference.partition(":")
+    if kind != "env" or not name:
+        raise SettingsError(f"{reference!r} is no reference to a secret; write env:NAME")
+    if not (value := os.environ.get(name)):
+        raise SettingsError(f"{name} is not set, but a channel's config refers to it as {reference!r}")
+    return value

@@ -1,0 +1,91 @@
+"""The servers the tests run on, started once for a whole run, with a migrated template database."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import asyncpg
+
+from db import migrations
+from outbox.local.servers import Embedded
+
+# How the run hands the servers on to its xdist workers.
+ADMIN_URL, REDIS_URL = "OUTBOX_TEST_ADMIN_URL", "OUTBOX_TEST_REDIS_URL"
+TEMPLATE = "outbox_test_template"
+PASSWORD = "test-only"
+LOGINS = {
+    "outbox_test_app": "outbox_app",
+    "outbox_test_producer": "outbox_producer",
+    "outbox_test_readonly": "outbox_readonly",
+}
+
+
+def start() -> Callable[[], None]:
+    """Start or find the servers: DATABASE_URL and REDIS_URL if set, testcontainers if a Docker engine
+    answers, the embedded ones otherwise. Returns what stops them."""
+    stack = ExitStack()
+    admin, redis = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
+    if not (admin and redis):
+        admin, redis = containers(stack) if docker_answers() else embedded(stack)
+    os.environ[ADMIN_URL], os.environ[REDIS_URL] = admin, redis
+    asyncio.run(prepare(admin))
+    return stack.close
+
+
+def docker_answers() -> bool:
+    if not Path(
+        os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+    ).exists():
+        return False
+    import docker  # noqa: PLC0415 - only where there may be an engine
+
+    try:
+        docker.from_env(timeout=3).ping()
+    except docker.errors.DockerException:
+        return False
+    return True
+
+
+def containers(stack: ExitStack) -> tuple[str, str]:
+    from testcontainers.postgres import PostgresContainer  # noqa: PLC0415 - only with an engine
+    from testcontainers.redis import RedisContainer  # noqa: PLC0415
+
+    postgres = stack.enter_context(PostgresContainer("postgres:17-alpine", driver=None))
+    redis = stack.enter_context(RedisContainer("redis:7-alpine"))
+    port = redis.get_exposed_port(6379)
+    return postgres.get_connection_url(), f"redis://{redis.get_container_host_ip()}:{port}/0"
+
+
+def embedded(stack: ExitStack) -> tuple[str, str]:
+    state = Path(tempfile.mkdtemp(prefix="outbox-test-"))
+    stack.callback(shutil.rmtree, state, ignore_errors=True)
+    state.chmod(0o755)  # an unprivileged Postgres must get in when the tests run as root
+    servers = stack.enter_context(Embedded(state / "state", throwaway=True))
+    return servers.admin_url, servers.redis_url
+
+
+async def prepare(admin: str) -> None:
+    """The logins and the template. Quick where an earlier run left them on the same server."""
+    connection = await asyncpg.connect(admin)
+    try:
+        await connection.execute(f"DROP DATABASE IF EXISTS {TEMPLATE}")
+        await connection.execute(f"CREATE DATABASE {TEMPLATE}")
+        await asyncio.to_thread(migrations.upgrade, in_database(admin, TEMPLATE))
+        for login, group in LOGINS.items():
+            if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", login):
+                await connection.execute(f"CREATE ROLE {login} LOGIN PASSWORD '{PASSWORD}' IN ROLE {group}")
+    finally:
+        await connection.close()
+
+
+def in_database(url: str, database: str, user: str | None = None) -> str:
+    """The same server's URL for another database, and for another login."""
+    head, _, _ = url.rpartition("/")
+    if user:
+        scheme, _, rest = head.partition("://")
+        head = f"{scheme}://{user}:{PASSWORD}@{rest.rpartition('@')[2]}"
+    return f"{head}/{database}"
