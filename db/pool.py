@@ -1,10 +1,17 @@
 """Connections to Postgres: one pool a process, and single ones for LISTEN."""
 
-import asyncpg
+from typing import TYPE_CHECKING
 
-Connection = asyncpg.Connection[asyncpg.Record]
-PooledConnection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
-Pool = asyncpg.Pool[asyncpg.Record]
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+if TYPE_CHECKING:  # generic in the stubs only
+    Connection = asyncpg.Connection[asyncpg.Record]
+    PooledConnection = PoolConnectionProxy[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+else:
+    Connection, PooledConnection, Pool = asyncpg.Connection, PoolConnectionProxy, asyncpg.Pool
+
 # What a statement runs on. The caller owns the transaction.
 Executor = Connection | PooledConnection
 
@@ -27,10 +34,11 @@ async def open_pool(url: str, *, name: str, size: int = 10) -> Pool:
     )
 
 
-async def connect(url: str, *, name: str) -> Connection:
-    """One connection of its own, for LISTEN and for the relay. Raises as open_pool does."""
+async def connect(url: str, *, name: str, **settings: str) -> Connection:
+    """One connection of its own, for LISTEN and for the relay; `settings` are Postgres' own, for this
+    session. Raises as open_pool does."""
     return await asyncpg.connect(
         url,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
-        server_settings=SERVER_SETTINGS | {"application_name": f"outbox-{name}"},
+        server_settings=SERVER_SETTINGS | {"application_name": f"outbox-{name}"} | settings,
     )

@@ -19,6 +19,12 @@ class Keys:
         lane = "" if priority == Priority.NORMAL else f".{priority}"
         return f"{self.prefix}notifications.{channel}{lane}"
 
+    def channel_and_priority(self, stream: str) -> tuple[str, Priority]:
+        """stream() the other way round. Channel names hold no dots."""
+        name = stream.removeprefix(f"{self.prefix}notifications.")
+        channel, _, lane = name.partition(".")
+        return channel, Priority(lane or Priority.NORMAL)
+
     def user(self, user_id: str) -> str:
         """Where the in-app worker says that a user's inbox has changed."""
         return f"{self.prefix}user:{user_id}:notifications"

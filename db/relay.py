@@ -1,0 +1,155 @@
+"""The relay's statements (db/sql/relay.sql)."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from datetime import datetime
+
+from asyncpg import Record
+
+from db.pool import Executor
+from db.statements import load
+
+SQL = load("relay")
+ENVELOPE = re.sub(r"^--.*\n", "", SQL.pop("envelope"), flags=re.MULTILINE)
+SQL = {name: text.replace("{envelope}", ENVELOPE) for name, text in SQL.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class NewTick:
+    """A row of relay_ticks to be; its fields in the statement's order. `solo` is None but for a tick of
+    one big transaction."""
+
+    no: int
+    after_ms: int
+    snapshot: str
+    tops: str
+    behind: list[str]
+    solo: int | None
+    rows: int
+    max_id: int
+
+
+async def last_ticks(conn: Executor) -> list[Record]:
+    return await conn.fetch(SQL["last_ticks"])
+
+
+async def look(conn: Executor, xmax: int, xip: Iterable[int], limit: int) -> list[Record]:
+    return await conn.fetch(SQL["look"], xmax, list(xip), limit)
+
+
+async def insert_tick(conn: Executor, tick: NewTick) -> int | None:
+    """The tick's ms, or None where another relay made this tick."""
+    ms: int | None = await conn.fetchval(SQL["insert_tick"], *astuple(tick))
+    return ms
+
+
+async def tick_rows(
+    conn: Executor, from_xid: int, to_xid: int, xip: Iterable[int], snapshot: str
+) -> list[Record]:
+    return await conn.fetch(SQL["tick_rows"], from_xid, to_xid, list(xip), snapshot)
+
+
+async def solo_rows(conn: Executor, xid: int, after_id: int, limit: int) -> list[Record]:
+    return await conn.fetch(SQL["solo_rows"], xid, after_id, limit)
+
+
+async def solo_top(conn: Executor, xid: int) -> int:
+    top: int = await conn.fetchval(SQL["solo_top"], xid)
+    return top
+
+
+async def unsettled_rows(
+    conn: Executor, span: tuple[int, int, Iterable[int], str], channel: str, priority: str,
+    after_id: int, limit: int,
+) -> list[Record]:  # fmt: skip
+    from_xid, to_xid, xip, snapshot = span
+    return await conn.fetch(
+        SQL["unsettled_rows"], from_xid, to_xid, list(xip), snapshot, channel, priority, after_id, limit
+    )
+
+
+async def ticks_from(conn: Executor, no: int, limit: int) -> list[Record]:
+    return await conn.fetch(SQL["ticks_from"], no, limit)
+
+
+async def tick_at(conn: Executor, ms: int) -> Record | None:
+    return await conn.fetchrow(SQL["tick_at"], ms)
+
+
+async def edge_ticks(conn: Executor) -> tuple[int | None, int | None]:
+    """Number of the oldest tick kept, ms of the newest."""
+    record = await conn.fetchrow(SQL["edge_ticks"])
+    assert record is not None
+    return record["first"], record["last_ms"]
+
+
+async def promote_due(conn: Executor, limit: int) -> int:
+    """How many scheduled rows went into the outbox."""
+    return int((await conn.execute(SQL["promote_due"], limit)).split()[-1])
+
+
+async def next_due(conn: Executor) -> float | None:
+    """Seconds until something is due (negative: overdue); None when nothing is scheduled."""
+    seconds: float | None = await conn.fetchval(SQL["next_due"])
+    return seconds
+
+
+async def set_flag(conn: Executor, value: int) -> None:
+    await conn.execute(SQL["set_flag"].replace("$1", str(int(value))))
+
+
+async def snapshot(conn: Executor) -> str:
+    text: str = await conn.fetchval(SQL["snapshot"])
+    return text
+
+
+async def read_flag(conn: Executor) -> int | None:
+    value: int | None = await conn.fetchval(SQL["read_flag"])
+    return value
+
+
+async def take_lease(conn: Executor, holder: str, seconds: float) -> int | None:
+    """The lease's epoch, or None while another relay holds it."""
+    epoch: int | None = await conn.fetchval(SQL["take_lease"], holder, seconds)
+    return epoch
+
+
+async def release_lease(conn: Executor, holder: str) -> None:
+    await conn.execute(SQL["release_lease"], holder)
+
+
+async def partitions(conn: Executor) -> list[Record]:
+    return await conn.fetch(SQL["partitions"])
+
+
+async def highest_id(conn: Executor) -> tuple[int, int]:
+    """The last outbox id given out, and the highest in the default partition (0: none)."""
+    record = await conn.fetchrow(SQL["highest_id"])
+    assert record is not None
+    return record["last"], record["stray"]
+
+
+async def newest_row_at(conn: Executor, from_id: int, to_id: int) -> datetime | None:
+    at: datetime | None = await conn.fetchval(SQL["newest_row_at"], from_id, to_id)
+    return at
+
+
+async def add_partition(conn: Executor, from_id: int, to_id: int) -> str:
+    name: str = await conn.fetchval(SQL["add_partition"], from_id, to_id)
+    return name
+
+
+async def drop_partition(conn: Executor, name: str) -> None:
+    await conn.execute(SQL["drop_partition"], name)
+
+
+async def delete_ticks(conn: Executor, below_id: int) -> int:
+    """How many ticks went: those with no row from `below_id` on."""
+    return int((await conn.execute(SQL["delete_ticks"], below_id)).split()[-1])
+
+
+async def backlog(conn: Executor, xmax: int, xip: Iterable[int]) -> int:
+    """Rows that no tick holds yet; 1,000,000 stands for that many or more."""
+    count: int = await conn.fetchval(SQL["backlog"], xmax, list(xip))
+    return count

@@ -1,0 +1,148 @@
+"""Streams that are not kept up with the ticks – full, or refilled after a loss – brought back chunk by chunk.
+
+A stream's own end says where to go on: the id names its tick. So a refill after a flush, after a lost tail
+and after back-pressure are one thing, and it can be repeated from any point.
+"""
+
+from dataclasses import dataclass
+
+from db import relay as sql
+from db.pool import Connection
+from outbox.log import get
+from relay import metrics
+from relay.entries import ZERO, Entry, StreamId, Tick, across_ticks
+from relay.ledger import Ledger, row_of, tick_of
+from relay.ship import TICK_ROWS, Shipper
+from relay.snapshot import GENESIS, Snapshot
+from relay.streams import Appended, Elsewhere, Full
+
+log = get("relay")
+TICKS = 500  # read at once
+ROOM = 0.8  # a full stream goes on when it is down to this part of its limit
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Ticks in a row, and the snapshot they begin at."""
+
+    base: Snapshot
+    ticks: list[Tick]
+
+    @property
+    def span(self) -> tuple[int, int, frozenset[int], str]:
+        """The transactions to look through: a range, and single ones."""
+        last = self.ticks[-1]
+        if last.solo is not None:
+            return 1, 1, frozenset({int(last.solo)}), str(last.snapshot)
+        return self.base.xmax, last.snapshot.xmax, frozenset(self.base.xip), str(last.snapshot)
+
+
+def chunk_of(ticks: list[Tick], first: int, limit: int) -> Chunk | None:
+    """The ticks from number `first` on with about `limit` rows; a solo tick stands alone. `ticks` begins
+    with the one before, whose snapshot is the base; where that is gone, `first` only serves as the base."""
+    if not ticks or ticks[-1].no < first:
+        return None
+    if ticks[0].no == first > 1:
+        return chunk_of(ticks, first + 1, limit) if len(ticks) > 1 else None
+    base = ticks[0].snapshot if ticks[0].no < first else GENESIS
+    chosen: list[Tick] = []
+    rows = 0
+    for tick in (tick for tick in ticks if tick.no >= first):
+        if chosen and (rows + tick.rows > limit or tick.solo is not None):
+            break
+        chosen.append(tick)
+        rows += tick.rows
+        if tick.solo is not None:
+            break
+    return Chunk(base, chosen)
+
+
+async def catch_up(conn: Connection, shipper: Shipper, ledger: Ledger) -> bool:
+    """One chunk for each stream that is behind. Whether anything moved."""
+    moved = False
+    for stream in list(ledger.behind):
+        moved |= await catch_up_stream(conn, shipper, ledger, stream)
+    return moved
+
+
+async def catch_up_stream(conn: Connection, shipper: Shipper, ledger: Ledger, stream: str) -> bool:
+    state = await shipper.streams.state(stream)
+    shipper.lengths[stream] = state.length
+    if state.length > ROOM * shipper.max_length:
+        return False
+    first = ledger.behind[stream]
+    if first is None:
+        first = await locate(conn, shipper, stream, state.top)
+        state = await shipper.streams.state(stream)
+    records = await sql.ticks_from(conn, first, TICKS)
+    chunk = chunk_of([tick_of(record) for record in records], first, TICK_ROWS)
+    if chunk is None:
+        return_live(ledger, stream, state.top)
+        return True
+    entries = await unsettled(conn, shipper, chunk, stream, state.top)
+    top = await append_all(shipper, stream, entries, state.top)
+    if top is None:
+        ledger.behind[stream] = None  # something else was appended, or nothing fits: look again
+        return False
+    advance(ledger, stream, chunk, top, whole=len(entries) < TICK_ROWS or chunk.ticks[-1].solo is None)
+    return True
+
+
+async def locate(conn: Connection, shipper: Shipper, stream: str, top: StreamId) -> int:
+    """The tick to go on from: the one that made the stream's last entry."""
+    first, last_ms = await sql.edge_ticks(conn)
+    if first is None:
+        return 1
+    if top == ZERO:
+        return first
+    at = await sql.tick_at(conn, top.ms)
+    if at is None:
+        return first  # older than any tick kept
+    if at["ms"] == top.ms:
+        number: int = at["no"]
+        return number
+    # No tick of ours: an entry added by hand, or a history that Postgres lost in a failover. Nothing could
+    # be appended in order behind it, so the stream begins anew from what Postgres knows to be open.
+    log.error("relay.stream_from_another_history", stream=stream, found=str(top), last_tick_ms=last_ms)
+    await shipper.streams.delete(stream)
+    return first
+
+
+async def unsettled(
+    conn: Connection, shipper: Shipper, chunk: Chunk, stream: str, top: StreamId
+) -> list[Entry]:
+    channel, priority = shipper.keys.channel_and_priority(stream)
+    solo = chunk.ticks[-1].solo is not None
+    after = top.row if solo and chunk.ticks[-1].ms == top.ms else 0
+    limit = TICK_ROWS if solo else 2_000_000_000
+    records = await sql.unsettled_rows(conn, chunk.span, channel, priority, after, limit)
+    return across_ticks(chunk.ticks, map(row_of, records), top)
+
+
+async def append_all(shipper: Shipper, stream: str, entries: list[Entry], top: StreamId) -> StreamId | None:
+    """The stream's new end, or None where it must be looked at anew."""
+    for start in range(0, len(entries), shipper.page):
+        page = entries[start : start + shipper.page]
+        match await shipper.append(stream, page, top):
+            case Appended():
+                top = page[-1].id
+            case Full() | Elsewhere():
+                return None
+    return top
+
+
+def advance(ledger: Ledger, stream: str, chunk: Chunk, top: StreamId, *, whole: bool) -> None:
+    last = chunk.ticks[-1]
+    if not whole:
+        ledger.behind[stream] = last.no
+    elif ledger.tick and last.no >= ledger.tick.no:
+        return_live(ledger, stream, top)
+    else:
+        ledger.behind[stream] = last.no + 1
+
+
+def return_live(ledger: Ledger, stream: str, top: StreamId) -> None:
+    del ledger.behind[stream]
+    ledger.tops[stream] = top
+    metrics.BEHIND.labels(stream).set(0)
+    log.info("relay.stream_caught_up", stream=stream, top=str(top))

@@ -1,0 +1,91 @@
+"""The relay's process: its loops, its listener, its probes."""
+
+import asyncio
+import os
+import secrets
+import socket
+from contextlib import suppress
+from time import monotonic
+
+import asyncpg
+from redis.asyncio import Redis
+
+from outbox.log import get
+from outbox.probes import Health, serve_probes
+from outbox.service import Stop, run_loop
+from outbox.settings import Settings
+from relay import metrics
+from relay.lead import Lead
+from relay.listener import Listener, cancelled
+from relay.relay import Relay
+from relay.ship import Shipper
+from relay.streams import Streams
+from relay.upkeep import Upkeep
+from relay.wake import Sleep
+
+log = get("relay")
+PENDING_SECONDS = 2.0
+
+
+def build(settings: Settings, redis: Redis) -> Relay:
+    """A relay that is not running yet."""
+    holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    return Relay(
+        settings=settings,
+        shipper=Shipper(Streams(redis), settings.keys, settings.stream_max_length, {}),
+        lead=Lead(holder, settings.relay_lease),
+        sleep=Sleep(settings.relay_linger, settings.relay_poll),
+    )
+
+
+async def main(settings: Settings, stop: Stop) -> None:
+    """Relay until asked to stop. Starts with Postgres or Redis down: it waits for them."""
+    redis = Redis.from_url(settings.redis, socket_timeout=5, socket_connect_timeout=2)
+    relay = build(settings, redis)
+    wake = asyncio.Event()
+    listener = Listener(settings.listen_database, wake)
+    upkeep = Upkeep(relay, settings.database, settings.partition_rows, settings.retention)
+    health = Health()
+    health.add("listen", listener.check)
+    health.add("relay", relay.check)
+
+    async def step() -> float:
+        relay.cause = cause_of(relay, listener)
+        return await relay.step()
+
+    async def pending() -> float:
+        await count_pending(relay)
+        return PENDING_SECONDS
+
+    async with asyncio.TaskGroup() as tasks:
+        listening = tasks.create_task(listener.run())
+        probes = tasks.create_task(serve_probes(health, settings.host, settings.relay_port, stop))
+        others = [
+            tasks.create_task(run_loop("relay.upkeep", upkeep.step, asyncio.Event(), stop)),
+            tasks.create_task(run_loop("relay.pending", pending, asyncio.Event(), stop)),
+        ]
+        await run_loop("relay", step, wake, stop)
+        await cancelled(listening)
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await relay.stop()
+        await asyncio.gather(probes, *others)
+    await redis.aclose()
+
+
+def cause_of(relay: Relay, listener: Listener) -> str:
+    """What led to this look: a wake-up, the relay's own watch while awake, something due, or the slow poll."""
+    if listener.take_notified():
+        return "notify"
+    if relay.mode is not relay.mode.ASLEEP:
+        return "watch"
+    if relay.due_in is not None and relay.due_in <= monotonic() - relay.due_checked_at:
+        return "due"
+    return "poll"
+
+
+async def count_pending(relay: Relay) -> None:
+    if relay.ledger is None:
+        return
+    for stream in list(relay.ledger.tops):
+        for group, pending in (await relay.shipper.streams.pending(stream)).items():
+            metrics.PENDING.labels(group, stream).set(pending)

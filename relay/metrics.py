@@ -1,0 +1,25 @@
+"""What the relay tells Prometheus."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+CREATED = Counter("notifications_created_total", "Notifications put into a stream first.", ["channel"])
+QUEUE_LENGTH = Gauge("notifications_queue_length", "Entries in a stream.", ["stream"])
+PENDING = Gauge("notifications_pending_messages", "Entries taken but not settled.", ["group", "stream"])
+LEADER = Gauge("outbox_relay_leader", "1 while this relay leads.")
+LAG_SECONDS = Gauge("outbox_relay_lag_seconds", "Time since every committed row was known to be in Redis.")
+LAG_ROWS = Gauge("outbox_relay_lag_rows", "Committed rows that no tick holds yet.")
+TICKS = Counter("outbox_relay_ticks_total", "Ticks made.")
+SHIPPED = Counter("outbox_relay_entries_total", "Entries appended.", ["stream"])
+SKIPPED = Counter("outbox_relay_entries_skipped_total", "Entries found there already.", ["stream"])
+SHIP_SECONDS = Histogram(
+    "outbox_relay_ship_seconds",
+    "Time from the look at the log to the tick being whole in Redis.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
+WAKE_UPS = Counter("outbox_relay_wake_ups_total", "Looks that found rows, by what caused them.", ["cause"])
+PROMOTED = Counter("outbox_relay_promoted_total", "Scheduled rows put into the outbox.")
+BEHIND = Gauge("outbox_relay_stream_behind", "1 while a stream is full or being refilled.", ["stream"])
+LOSSES = Counter("outbox_relay_redis_losses_total", "Times a stream had lost entries.", ["stream"])
+LISTENING = Gauge("outbox_relay_listening", "1 while the LISTEN connection has proved itself alive.")
+PARTITIONS = Gauge("outbox_relay_partitions", "Partitions of the outbox.")
+COLLISIONS = Counter("outbox_relay_collisions_total", "Ticks that another relay had made first.")

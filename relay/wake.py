@@ -1,0 +1,65 @@
+"""When to look: the flag that spares producers their NOTIFY, and the sleep that relies on it. Pure.
+
+A producer notifies only while the flag says *asleep*. So the relay may rely on a notification only for
+transactions that tested the flag after it said so: having set it, the relay takes a snapshot and keeps
+looking until every transaction in progress in that snapshot has ended (invariant I6).
+"""
+
+from enum import Enum, auto
+
+from relay.snapshot import Snapshot, Xid
+
+AWAKE_FLAG, ASLEEP_FLAG = 2, 1
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.001, 0.02
+FALLING_PAUSE_SECONDS = 0.1
+
+
+class Mode(Enum):
+    AWAKE = auto()  # producers do not notify; the relay looks by itself, again and again
+    FALLING = auto()  # they do notify, but some may have tested the flag too early
+    ASLEEP = auto()  # whoever commits, notifies
+
+
+class Sleep:
+    """Told what each look found, says what the flag should be and how long to wait. Times in seconds."""
+
+    def __init__(self, linger: float, poll: float) -> None:
+        self.linger = linger
+        self.poll = poll
+        self.mode = Mode.AWAKE
+        self.found_at = 0.0
+        self.pause = SHORTEST_PAUSE_SECONDS
+        self.doubtful: frozenset[Xid] = frozenset()
+
+    def found(self, now: float) -> bool:
+        """A look found rows. Whether the flag must be set to awake."""
+        self.found_at = now
+        self.pause = SHORTEST_PAUSE_SECONDS
+        was, self.mode = self.mode, Mode.AWAKE
+        return was is not Mode.AWAKE
+
+    def found_nothing(self, now: float, seen: Snapshot) -> bool:
+        """A look with this snapshot found no rows. Whether the flag must be set to asleep."""
+        if self.mode is Mode.FALLING and not seen.in_progress(self.doubtful):
+            self.mode = Mode.ASLEEP
+        return self.mode is Mode.AWAKE and now - self.found_at >= self.linger
+
+    def fell(self, after: Snapshot) -> None:
+        """The flag says asleep since before this snapshot."""
+        self.mode = Mode.FALLING
+        self.pause = SHORTEST_PAUSE_SECONDS
+        self.doubtful = after.xip
+
+    def next_pause(self) -> float:
+        """How long to wait for a wake-up before the next look."""
+        if self.mode is Mode.ASLEEP:
+            return self.poll
+        pause = self.pause
+        longest = LONGEST_PAUSE_SECONDS if self.mode is Mode.AWAKE else FALLING_PAUSE_SECONDS
+        self.pause = min(pause * 1.5, longest)
+        return pause
+
+    def forget(self) -> None:
+        """The connection, or the lead, was lost: what the flag says is unknown."""
+        self.mode = Mode.AWAKE
+        self.found_at = 0.0
