@@ -40,7 +40,12 @@ def configure(process: str, mode: Literal["auto", "console", "json"] = "auto", l
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if console else "iso", utc=not console),
     ]
     if console:
-        tail: list[Processor] = [redact, structlog.dev.ConsoleRenderer(colors=True, pad_event_to=26)]
+        tail: list[Processor] = [
+            redact,
+            structlog.dev.ConsoleRenderer(
+                colors=True, pad_event_to=26, exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
     else:
         tail = [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
     structlog.configure(

@@ -66,9 +66,10 @@ async def main(settings: Settings, stop: Stop) -> None:
         ]
         await run_loop("relay", step, wake, stop)
         await cancelled(listening)
+        await asyncio.gather(probes, *others)
         with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             await relay.stop()
-        await asyncio.gather(probes, *others)
+            await upkeep.stop()
     await redis.aclose()
 
 

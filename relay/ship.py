@@ -80,7 +80,9 @@ class Shipper:
         job = Job(conn, asyncio.Lock(), ledger, tick)
         live = [item for item in streams.items() if item[0] not in ledger.behind]
         # All are waited for, even where one fails: none may still be at work when the tick is tried again.
-        results = await asyncio.gather(*(self.ship_stream(job, *item) for item in live), return_exceptions=True)
+        results = await asyncio.gather(
+            *(self.ship_stream(job, *item) for item in live), return_exceptions=True
+        )
         for result in results:
             if isinstance(result, BaseException):
                 raise result

@@ -12,6 +12,7 @@ from relay.relay import Relay
 
 log = get("relay")
 EVERY_SECONDS = 5.0
+STANDBY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ def wanted(partitions: Sequence[Partition], last_id: int, stray_id: int, size: i
     end = max((partition.to_id for partition in partitions), default=0)
     if end >= last_id + size:
         return None
-    begin = max(end, stray_id + 1)
+    begin = max(end, stray_id + 1 if stray_id else 0)
     return begin, begin + size
 
 
@@ -58,7 +59,7 @@ class Upkeep:
     async def step(self) -> float:
         """One partition ahead, and the old ones away. Only the leader's business."""
         if self.relay.lead.epoch is None:
-            return EVERY_SECONDS
+            return STANDBY_SECONDS
         if self.conn is None or self.conn.is_closed():
             self.conn = await connect(self.url, name="relay-upkeep")
         partitions = [Partition(**record) for record in await sql.partitions(self.conn)]
@@ -67,6 +68,10 @@ class Upkeep:
             return 0
         await self.drop_old(self.conn, partitions)
         return EVERY_SECONDS
+
+    async def stop(self) -> None:
+        if self.conn is not None:
+            await self.conn.close()
 
     async def extend(self, conn: Connection, partitions: Sequence[Partition]) -> bool:
         last, stray = await sql.highest_id(conn)

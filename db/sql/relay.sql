@@ -38,7 +38,7 @@ ORDER BY o.xid, o.id
 -- No row comes back where another relay was first. Postgres' clock, so that all relays have the same one;
 -- max(previous + 1) keeps ids growing whatever the clock does.
 INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, behind, solo, rows, max_id)
-VALUES ($1, greatest($2 + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
+VALUES ($1, greatest($2::bigint + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
         $3::text::pg_snapshot, $4::jsonb, $5, $6, $7, $8)
 ON CONFLICT DO NOTHING
 RETURNING ms

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import redis.asyncio as aioredis
@@ -22,8 +23,14 @@ class Reader:
     redis: aioredis.Redis
     settings: Settings
 
-    async def entries(self, channel: str = "inapp", priority: str = "normal") -> list[tuple[StreamId, Envelope]]:
-        raw = await self.redis.xrange(self.settings.keys.stream(channel, priority))
+    async def raw(self, stream: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        answer: Any = await self.redis.xrange(stream)
+        return list(answer)
+
+    async def entries(
+        self, channel: str = "inapp", priority: str = "normal"
+    ) -> list[tuple[StreamId, Envelope]]:
+        raw = await self.raw(self.settings.keys.stream(channel, priority))
         return [(StreamId.parse(entry_id), from_entry(fields)[0]) for entry_id, fields in raw]
 
     async def users(self, channel: str = "inapp", priority: str = "normal") -> list[str]:
@@ -31,7 +38,7 @@ class Reader:
 
     async def until(self, check: Callable[["Reader"], Awaitable[bool]], seconds: float = 20) -> None:
         async with asyncio.timeout(seconds):
-            while not await check(self):
+            while not await check(self):  # noqa: ASYNC110 - Redis is asked: there is no event to wait on
                 await asyncio.sleep(0.005)
 
     async def until_users(self, users: list[str], channel: str = "inapp", seconds: float = 20) -> None:
@@ -39,7 +46,7 @@ class Reader:
         try:
             await self.until(lambda reader: has(reader, users, channel), seconds)
         except TimeoutError:
-            assert await self.users(channel) == users  # noqa: PT017 - to show the difference
+            assert await self.users(channel) == users
             raise
 
 
