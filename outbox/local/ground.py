@@ -33,7 +33,7 @@ class Ground:
     def give(self, path: Path) -> Path:
         """Hands a file or directory that root has made to the user of the servers."""
         if os.geteuid() == 0:
-            os.chown(path, self.uid, self.gid)
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
         return path
 
     def passwords(self, names: Iterable[str]) -> dict[str, str]:
@@ -57,8 +57,8 @@ class Ground:
         return self.give(path)
 
 
-def prepare(state: Path, throwaway: bool) -> Ground:
-    """Makes the state directory if need be. No user is added, no mode of a parent is changed."""
+def make_state(state: Path) -> bool:
+    """Makes the state directory if need be; tells whether it did."""
     fresh = not state.exists()
     state.mkdir(parents=True, exist_ok=True)
     if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
@@ -66,6 +66,11 @@ def prepare(state: Path, throwaway: bool) -> Ground:
             f"No permission to write in {state} (it belongs to uid {state.stat().st_uid}). "
             "Run as that user, or remove the directory."
         )
+    return fresh
+
+
+def prepare(state: Path, fresh: bool, throwaway: bool) -> Ground:
+    """Picks user and home, under the lock. No user is added, no mode of a parent is changed."""
     if os.geteuid():
         return Ground(state, state, os.geteuid(), os.getegid())
     home = home_of(state)
@@ -82,6 +87,13 @@ def home_of(state: Path) -> Path:
     """Where the data lies: elsewhere if a start as root has said so, else in the state directory."""
     elsewhere = Path(_read(state / POINTER).get("home", state))
     return elsewhere if elsewhere.is_dir() else state
+
+
+def drop_home(state: Path) -> None:
+    """Removes the data, if it lies elsewhere."""
+    home = home_of(state)
+    if home != state:
+        shutil.rmtree(home)
 
 
 def _make_home(state: Path, throwaway: bool) -> Path:

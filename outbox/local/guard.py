@@ -23,6 +23,7 @@ from typing import TypedDict
 LIFELINE = 0
 TICK = 0.5  # seconds between looks at the parent and at the size of the logs
 PATIENCE = (10.0, 5.0, 2.0)  # seconds given to each of a server's stop signals
+SETUP_SECONDS = 120
 LINUX = sys.platform == "linux"
 PR_SET_PDEATHSIG = 1
 
@@ -103,12 +104,13 @@ def _set_up(server: Server, setup: Setup) -> None:
         check=False,
         text=True,
         errors="replace",
+        timeout=SETUP_SECONDS,
         env=server["env"],
         cwd=server["cwd"],
         user=_other(server["uid"]),
         group=_other(server["gid"]),
         extra_groups=None if _other(server["uid"]) is None else [],
-        preexec_fn=_die_with_guard(signal.SIGKILL),  # noqa: PLW1509 - single-threaded
+        preexec_fn=_die_with_guard(signal.SIGKILL),
     )
     if ran.returncode:
         output = f"{ran.stdout[-500:]}\n{ran.stderr[-1500:]}"
@@ -183,6 +185,8 @@ def _cap(path: str, limit: int) -> None:
     if os.stat(path).st_size <= limit:  # noqa: PTH116 - pathlib costs start-up time
         return
     with open(path, "rb+") as log, open(f"{path}.1", "wb") as older:  # noqa: PTH123 - as above
+        owner = os.fstat(log.fileno())
+        os.fchown(older.fileno(), owner.st_uid, owner.st_gid)
         log.seek(-limit, os.SEEK_END)
         older.write(log.read(limit))
         log.truncate(0)

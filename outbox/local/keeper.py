@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from outbox.local import guard
 from outbox.local.errors import EmbeddedError
@@ -35,6 +35,7 @@ class Keeper:
 
     def __init__(self, process: subprocess.Popen[bytes], pids: dict[str, int]) -> None:
         self.process = process
+        self.lifeline, self.answers = _pipes(process)
         self.pids = pids
 
     @classmethod
@@ -47,15 +48,16 @@ class Keeper:
         log_limit: int,
     ) -> Self:
         """Returns when all servers answer. Raises `PortTakenError` or `EmbeddedError`."""
-        logs = {server.name: _size(server.log) for server in servers}
+        logs = {server.name: _begin_log(ground, server.log) for server in servers}
         plan = guard.Plan(
             parent=os.getpid(),
             lock=lock,
             log_limit=log_limit,
             servers=[server.plan(ports[server.name]) for server in servers],
         )
-        keeper = cls(_spawn(ground, plan), {})
+        keeper = cls(_spawn(ground, lock), {})
         try:
+            keeper._tell(plan)
             keeper.pids = keeper._hear(servers)
             keeper._wait_ready(servers, ports)
         except BaseException as error:
@@ -74,20 +76,22 @@ class Keeper:
 
     def stop(self) -> None:
         """Closes the lifeline and waits until the servers have shut down."""
-        assert self.process.stdin is not None  # noqa: S101 - for the type checker
-        assert self.process.stdout is not None  # noqa: S101 - for the type checker
         with suppress(BrokenPipeError):
-            self.process.stdin.close()
+            self.lifeline.close()
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()  # on Linux the servers are then told by the kernel
             self.process.wait()
-        self.process.stdout.close()
+        self.answers.close()
+
+    def _tell(self, plan: guard.Plan) -> None:
+        with suppress(BrokenPipeError):  # if it has died, its silence will tell
+            self.lifeline.write(json.dumps(plan).encode() + b"\n")
+            self.lifeline.flush()
 
     def _hear(self, servers: Sequence[AnyServer]) -> dict[str, int]:
-        assert self.process.stdout is not None  # noqa: S101 - for the type checker
-        line = self.process.stdout.readline()
+        line = self.answers.readline()
         if not line:
             raise EmbeddedError(f"The guard process died at once.{_tails(servers)}")
         answer = json.loads(line)
@@ -109,24 +113,27 @@ class Keeper:
                 time.sleep(0.01)
 
 
-def _spawn(ground: Ground, plan: guard.Plan) -> subprocess.Popen[bytes]:
-    errors = os.open(ground.state / "guard.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _spawn(ground: Ground, lock: int) -> subprocess.Popen[bytes]:
+    log = ground.state / "guard.log"  # tracebacks, of the last start only
+    errors = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    ground.give(log)
     try:
-        process = subprocess.Popen(  # noqa: S603 - our own file
+        return subprocess.Popen(  # noqa: S603 - our own file
             [sys.executable, "-I", "-S", guard.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             start_new_session=True,  # Ctrl-C is for the app, which then stops the servers
-            pass_fds=(plan["lock"],),
+            pass_fds=(lock,),
         )
     finally:
         os.close(errors)
-    assert process.stdin is not None  # noqa: S101 - for the type checker
-    with suppress(BrokenPipeError):  # if it died, its silence tells
-        process.stdin.write(json.dumps(plan).encode() + b"\n")
-        process.stdin.flush()
-    return process
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    if process.stdin is None or process.stdout is None:
+        raise ValueError("a guard is started with pipes")
+    return process.stdin, process.stdout
 
 
 def _raise_if_port_taken(
@@ -145,8 +152,10 @@ def _tails(servers: Sequence[AnyServer]) -> str:
     return "".join(tails)
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def _begin_log(ground: Ground, path: Path) -> int:
+    """Makes the log if need be, and tells where the lines of this start begin."""
+    path.touch(mode=0o600)
+    return ground.give(path).stat().st_size
 
 
 def _read(path: Path, offset: int) -> bytes:

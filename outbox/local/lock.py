@@ -32,7 +32,7 @@ def _wait(state: Path, lock: int) -> None:
     began = time.monotonic()
     while not _try(lock):
         owner = _owner(lock)
-        patience = WHILE_STOPPING if owner.get("state") == "stopping" else WHILE_RUNNING
+        patience = WHILE_STOPPING if _is_stopping(owner) else WHILE_RUNNING
         if time.monotonic() - began > patience:
             raise EmbeddedError(_explain(state, owner))
         time.sleep(0.05)
@@ -56,6 +56,23 @@ def _owner(lock: int) -> dict[str, object]:
     except ValueError:
         return {}
     return word if isinstance(word, dict) else {}
+
+
+def _is_stopping(owner: dict[str, object]) -> bool:
+    """By its own word, or because app or guard were killed and the servers are about to follow."""
+    pids = (owner.get("app"), owner.get("guard"))
+    killed = any(isinstance(pid, int) and not _exists(pid) for pid in pids)
+    return killed or owner.get("state") == "stopping"
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _explain(state: Path, owner: dict[str, object]) -> str:

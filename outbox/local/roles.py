@@ -6,7 +6,7 @@ Safe to repeat, and repeated at every start: a first start may have been cut sho
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import files
+from pathlib import Path
 
 import asyncpg
 
@@ -14,6 +14,7 @@ from outbox.local.errors import EmbeddedError
 from outbox.local.ports import LOOPBACK
 from outbox.local.postgres_server import SUPERUSER
 
+ROLES = Path(__file__).with_name("roles.sql")
 DATABASE = "outbox"
 MIGRATOR = "outbox_migrator"  # owns the database
 SERVICE = "outbox_service"  # a member of outbox_app
@@ -48,6 +49,6 @@ async def _set_up_roles(port: int, passwords: dict[str, str]) -> None:
 
 async def _make(connection: asyncpg.Connection, logins: dict[str, str]) -> None:
     await connection.execute("SELECT set_config('outbox.logins', $1, false)", json.dumps(logins))
-    await connection.execute(files("outbox.local").joinpath("roles.sql").read_text())
+    await connection.execute(ROLES.read_text())
     if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
         await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {MIGRATOR}")

@@ -67,7 +67,7 @@ class Embedded:
         self.database_url = database_url or ""  # the service
         self.producer_url = database_url or ""  # the demo's producer
         self.redis_url = redis_url or ""
-        self.psql: Path | None = None
+        self.psql = find_psql(None)  # the one of the server's version, once that is known
         self.info: dict[str, Running] = {}  # by "postgres" and "redis"
         self._given = (bool(database_url), bool(redis_url))
         self._keeper: Keeper | None = None
@@ -82,6 +82,8 @@ class Embedded:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+        if self.throwaway:
+            grounds.drop_home(self.state_dir)
 
     @property
     def guard_pid(self) -> int | None:
@@ -116,9 +118,11 @@ class Embedded:
         self.info = {}
 
     def _start(self) -> None:
-        ground = grounds.prepare(self.state_dir, self.throwaway)
+        fresh = grounds.make_state(self.state_dir)
         lock = locks.acquire(self.state_dir)
         try:
+            ground = grounds.prepare(self.state_dir, fresh, self.throwaway)
+            ground.give(self.state_dir / locks.NAME)
             passwords = ground.passwords((SUPERUSER, *LOGINS, REDIS))
             servers = self._servers(ground, passwords)
             self._keeper, chosen = self._launch(ground, servers, lock)
@@ -171,8 +175,8 @@ def erase(state_dir: str | os.PathLike[str]) -> None:
         return
     lock = locks.acquire(state)
     try:
-        shutil.rmtree(grounds.home_of(state))
-        shutil.rmtree(state, ignore_errors=True)
+        grounds.drop_home(state)
+        shutil.rmtree(state)
     finally:
         os.close(lock)
 
