@@ -1,0 +1,1 @@
+"""Benchmarks and fault runs, each re-runnable with one command."""
