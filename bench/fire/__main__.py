@@ -204,7 +204,7 @@ async def fire(run: Run) -> Result:
         bar = progress.add_task("committed", total=run.rows)
         work = [asyncio.create_task(run.write(writer)) for writer in range(WRITERS)]
         work.append(asyncio.create_task(run.strike()))
-        while not all(task.done() for task in work):
+        while not all(task.done() for task in work) and not watching.done():
             progress.update(
                 bar, completed=len(run.committed), description=f"committed, {run.by_kind.total()} faults"
             )
@@ -213,6 +213,8 @@ async def fire(run: Run) -> Result:
     await settled(run, 60)
     result = await audit(run, watch)
     result.seconds = round(monotonic() - began_at, 1)
+    if watching.done():
+        await watching  # the reader itself failed: the run proves nothing
     watching.cancel()
     return result
 

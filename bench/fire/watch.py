@@ -24,7 +24,7 @@ class Watch:
     out_of_order: int = 0
 
     async def run(self, ready: asyncio.Event) -> None:
-        redis = Redis.from_url(self.url)
+        redis = Redis.from_url(self.url, socket_timeout=None)  # nothing to see is no fault
         async with redis.monitor() as monitor:
             ready.set()
             async for line in monitor.listen():

@@ -1,0 +1,1 @@
+"""Faults at named points, in real processes."""
