@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from outbox.envelope import Envelope, Notification, Priority
 
 if TYPE_CHECKING:
-    from outbox.enqueue import enqueue, enqueue_sync
+    from outbox.producer import enqueue, enqueue_sync
 
 __all__ = ["Envelope", "Notification", "Priority", "enqueue", "enqueue_sync"]
 
@@ -13,7 +13,7 @@ __all__ = ["Envelope", "Notification", "Priority", "enqueue", "enqueue_sync"]
 def __getattr__(name: str) -> Any:
     # Lazy, because enqueue needs db, and db's users need outbox.envelope: arrows point one way.
     if name in {"enqueue", "enqueue_sync"}:
-        from outbox import enqueue as module  # noqa: PLC0415 - see above
+        from outbox import producer  # noqa: PLC0415 - see above
 
-        return getattr(module, name)
+        return getattr(producer, name)
     raise AttributeError(f"module 'outbox' has no attribute {name!r}")

@@ -2,19 +2,23 @@
 
 import json
 import math
+import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Literal, NewType, Self
+from typing import Annotated, Any, Literal, NewType
 from uuid import UUID
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
-    model_validator,
+    ValidationInfo,
+    field_validator,
 )
 
 from outbox.errors import UndecodableEntryError
@@ -24,6 +28,8 @@ PAYLOAD_BYTES = 65_536
 PAYLOAD_DEPTH = 32
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+NUMBER = re.compile(r"\s*[-+]?[\d.]+\s*")
 
 Channel = NewType("Channel", str)
 
@@ -37,9 +43,21 @@ class Priority(StrEnum):
 
 
 def printable(value: str) -> str:
-    """No control characters (NUL among them, which Postgres cannot hold) and no lone surrogates."""
-    if any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in value):
+    """No control characters (NUL among them, which Postgres cannot hold) and no lone surrogates.
+
+    The line and paragraph separators are control characters to some of Postgres's locales.
+    """
+    if any(
+        ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u2028\u2029" or 0xD800 <= ord(c) < 0xE000 for c in value
+    ):
         raise ValueError("must not contain control characters")
+    return value
+
+
+def no_number(value: Any) -> Any:
+    """A bare number would be guessed to be seconds or milliseconds."""
+    if isinstance(value, int | float) or (isinstance(value, str) and NUMBER.fullmatch(value)):
+        raise ValueError("must be a time like 2026-01-31T12:00:00Z")
     return value
 
 
@@ -57,15 +75,16 @@ def distinct(value: list[str]) -> list[str]:
 
 def storable(value: dict[str, Any]) -> dict[str, Any]:
     """What jsonb can hold: finite numbers, no NUL, valid Unicode; and no deeper or larger than agreed."""
-    refuse_unstorable(value, PAYLOAD_DEPTH)
+    digits = refuse_unstorable(value, PAYLOAD_DEPTH)
     # Postgres counts the same text: jsonb prints with the separators that json.dumps has by default.
-    size = len(json.dumps(value, ensure_ascii=False).encode())
+    size = len(json.dumps(value, ensure_ascii=False).encode()) + digits
     if size > PAYLOAD_BYTES:
         raise ValueError(f"must be at most {PAYLOAD_BYTES} bytes of JSON, is {size}")
     return value
 
 
-def refuse_unstorable(value: Any, depth: int) -> None:
+def refuse_unstorable(value: Any, depth: int) -> int:
+    """Returns by how many digits jsonb's text is longer: it writes 1e+300 out in full."""
     if depth < 0:
         raise ValueError(f"must not be nested deeper than {PAYLOAD_DEPTH} levels")
     match value:
@@ -74,20 +93,28 @@ def refuse_unstorable(value: Any, depth: int) -> None:
                 raise ValueError("must not contain NUL characters (\\u0000)")
             if any(0xD800 <= ord(c) < 0xE000 for c in value):
                 raise ValueError("must not contain unpaired surrogates")
-        case float() if not math.isfinite(value):
-            raise ValueError("must not contain NaN or Infinity")
+        case float():
+            if not math.isfinite(value):
+                raise ValueError("must not contain NaN or Infinity")
+            return len(f"{Decimal(repr(value)):f}") - len(repr(value))
         case dict():
-            for key, item in value.items():
-                refuse_unstorable(key, depth)
-                refuse_unstorable(item, depth - 1)
-        case list():
-            for item in value:
-                refuse_unstorable(item, depth - 1)
+            if not all(isinstance(key, str) for key in value):
+                raise ValueError("must have text for keys")
+            return sum(refuse_unstorable(key, depth) for key in value) + sum(
+                refuse_unstorable(item, depth - 1) for item in value.values()
+            )
+        case list() | tuple():
+            return sum(refuse_unstorable(item, depth - 1) for item in value)
+        case int() | None:  # bool is an int
+            pass
+        case _:
+            raise ValueError(f"must hold JSON values only, not a {type(value).__name__}")
+    return 0
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)]
 ChannelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-Moment = Annotated[AwareDatetime, AfterValidator(in_calendar)]
+Moment = Annotated[AwareDatetime, BeforeValidator(no_number), AfterValidator(in_calendar)]
 
 
 class Notification(BaseModel):
@@ -122,11 +149,13 @@ class Notification(BaseModel):
         description="W3C trace context of the cause.",
     )
 
-    @model_validator(mode="after")
-    def ends_after_it_begins(self) -> Self:
-        if self.expires_at and self.deliver_at and self.expires_at <= self.deliver_at:
-            raise ValueError("expires_at must be after deliver_at")
-        return self
+    @field_validator("expires_at")
+    @classmethod
+    def ends_after_it_begins(cls, value: datetime | None, fields: ValidationInfo) -> datetime | None:
+        begins = fields.data.get("deliver_at")
+        if value and begins and value <= begins:
+            raise ValueError("must be after deliver_at")
+        return value
 
 
 class Envelope(Notification):

@@ -18,17 +18,29 @@ HIDDEN = frozenset(
     | {"to", "token", "url"}
 )
 PASSWORD_IN_URL = re.compile(r"(?<=://)([^:/@\s]*):[^@\s]+@")
+# Postgres quotes the offending row or key in an error's DETAIL.
+DETAIL = re.compile(r"(?<=DETAIL:)(\s+)[^\n]*")
 ADDRESS = re.compile(r"[^\s<>@\"']+@[^\s<>@\"']+\.[^\s<>@\"',;]+")
 
 
 def redact(_: Any, __: str, event: Event) -> Event:
-    """Hide fields by name, and addresses and URL passwords inside any text."""
+    """Hide fields by name, and addresses, URL passwords and quoted rows inside any text, however deep."""
     for key, value in event.items():
-        if key in HIDDEN:
-            event[key] = "***"
-        elif isinstance(value, str):
-            event[key] = ADDRESS.sub("***@***", PASSWORD_IN_URL.sub(r"\1:***@", value))
+        event[key] = "***" if key in HIDDEN else redacted(value)
     return event
+
+
+def redacted(value: Any) -> Any:
+    match value:
+        case str():
+            text = PASSWORD_IN_URL.sub(r"\1:***@", DETAIL.sub(r"\1***", value))
+            return ADDRESS.sub("***@***", text)
+        case dict():
+            return {key: "***" if key in HIDDEN else redacted(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [redacted(item) for item in value]
+        case _:
+            return value
 
 
 def configure(process: str, mode: Literal["auto", "console", "json"] = "auto", level: str = "info") -> None:
@@ -40,14 +52,11 @@ def configure(process: str, mode: Literal["auto", "console", "json"] = "auto", l
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if console else "iso", utc=not console),
     ]
     if console:
-        tail: list[Processor] = [
-            redact,
-            structlog.dev.ConsoleRenderer(
-                colors=True, pad_event_to=26, exception_formatter=structlog.dev.plain_traceback
-            ),
-        ]
+        renderer: Processor = structlog.dev.ConsoleRenderer(colors=True, pad_event_to=26)
     else:
-        tail = [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
+        renderer = structlog.processors.JSONRenderer()
+    # The stack trace becomes text before redact looks, and plain text: rich would show every local variable.
+    tail: list[Processor] = [structlog.processors.format_exc_info, redact, renderer]
     structlog.configure(
         processors=[*shared, *tail],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -54,8 +54,12 @@ def verify(settings: Settings, token: str) -> Identity:
         )
     except jwt.PyJWTError as error:
         raise UnauthenticatedError(f"the token does not hold: {error}") from None
+    try:
+        expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+    except (OverflowError, ValueError, OSError):
+        raise UnauthenticatedError("the token does not hold: exp is no date") from None
     return Identity(
         subject=str(claims["sub"]),
         scopes=frozenset(str(claims.get("scope", "")).split()),
-        expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+        expires_at=expires_at,
     )

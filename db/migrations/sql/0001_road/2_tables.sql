@@ -62,7 +62,7 @@ CREATE TABLE notify.notifications (
                  CONSTRAINT channels_are_1_to_16 CHECK (cardinality(channels) BETWEEN 1 AND 16),
   payload        jsonb NOT NULL
                  CONSTRAINT payload_is_a_json_object CHECK (jsonb_typeof(payload) = 'object')
-                 CONSTRAINT payload_is_at_most_64_kB CHECK (octet_length(payload::text) <= 65536),
+                 CONSTRAINT payload_is_at_most_65536_bytes CHECK (octet_length(payload::text) <= 65536),
   template_name  text
                  CONSTRAINT template_name_is_1_to_128_letters_digits_dots_dashes
                  CHECK (template_name ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$'),

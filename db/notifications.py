@@ -1,0 +1,36 @@
+"""Reads about notifications: what came first under a key, and how far one has come."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+import asyncpg
+
+from db.pool import Executor
+from db.statements import load
+
+SQL = load("notifications")
+
+
+async def ids_of_keys(conn: Executor, keys: Iterable[str]) -> dict[str, UUID]:
+    """The first notification of each dedup_key that is taken."""
+    return {row["dedup_key"]: row["id"] for row in await conn.fetch(SQL["ids_of_keys"], list(keys))}
+
+
+async def known_channels(conn: Executor) -> list[str]:
+    """The names of all channels, enabled or not."""
+    return [row["name"] for row in await conn.fetch(SQL["known_channels"])]
+
+
+async def known_templates(conn: Executor, names: Iterable[str]) -> set[str]:
+    """Those of the names that have a template."""
+    return {row["name"] for row in await conn.fetch(SQL["known_templates"], list(names))}
+
+
+async def ping(conn: Executor) -> None:
+    """Returns if Postgres answers."""
+    await conn.execute(SQL["ping"])
+
+
+async def status(conn: Executor, notification_id: UUID) -> asyncpg.Record | None:
+    """The notification with its `deliveries`, `events` and `scheduled` (JSON arrays), or None."""
+    return await conn.fetchrow(SQL["status"], notification_id)

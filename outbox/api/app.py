@@ -1,0 +1,20 @@
+"""The API as an ASGI application: routes, problems, metrics and probes put together."""
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from db.pool import Pool
+from outbox.api.metrics import Measured
+from outbox.api.notifications import Notifications
+from outbox.api.problems import HANDLERS
+from outbox.probes import Health
+from outbox.settings import Settings
+
+
+def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
+    """The application on a pool with the rights of outbox_app. It owns neither the pool nor any task."""
+    return Starlette(
+        routes=[*Notifications(settings, pool).routes(), *health.routes()],
+        exception_handlers=HANDLERS,
+        middleware=[Middleware(Measured)],
+    )

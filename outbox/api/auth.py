@@ -1,0 +1,28 @@
+"""Who may come in: a bearer token (RFC 6750) with the scope that the route asks for."""
+
+from starlette.requests import Request
+
+from outbox.api.problems import ProblemError
+from outbox.errors import UnauthenticatedError
+from outbox.settings import Settings
+from outbox.tokens import Identity, Scope, verify
+
+
+def require(request: Request, settings: Settings, scope: Scope) -> Identity:
+    """The caller. Raises ProblemError: 401 without a token that holds, 403 where it lacks the scope."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token:
+        raise refusal(401, "unauthenticated", "Send a token: Authorization: Bearer <token>.")
+    try:
+        identity = verify(settings, token.strip())
+    except UnauthenticatedError as error:
+        raise refusal(401, "unauthenticated", str(error), 'error="invalid_token"') from None
+    if scope not in identity.scopes:
+        named = f'error="insufficient_scope", scope="{scope}"'
+        raise refusal(403, "forbidden", f'The token lacks the scope "{scope}".', named)
+    return identity
+
+
+def refusal(status: int, kind: str, detail: str, *parameters: str) -> ProblemError:
+    challenge = ", ".join(('Bearer realm="outbox"', *parameters))
+    return ProblemError(status, kind, detail, headers={"WWW-Authenticate": challenge})

@@ -1,0 +1,52 @@
+"""The API as a process: a pool, a look at Postgres every second, and the server, until asked to stop."""
+
+import asyncio
+import time
+
+from db.notifications import ping
+from db.pool import Pool, open_pool
+from outbox.api.app import create_app
+from outbox.log import get
+from outbox.probes import Health, serve
+from outbox.service import Stop, run_loop
+from outbox.settings import Settings
+
+log = get("api")
+
+PING_SECONDS = 1.0
+SILENCE_SECONDS = 5.0
+
+
+class Pulse:
+    """Whether Postgres answers, kept up in the background, so that a probe costs it nothing."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.answered = time.monotonic()
+
+    async def step(self) -> float:
+        async with asyncio.timeout(SILENCE_SECONDS), self.pool.acquire() as conn:
+            await ping(conn)
+        self.answered = time.monotonic()
+        return PING_SECONDS
+
+    def check(self) -> str | None:
+        silence = time.monotonic() - self.answered
+        return None if silence < SILENCE_SECONDS else f"Postgres has not answered for {silence:.0f} s"
+
+
+async def main(settings: Settings, stop: Stop) -> None:
+    """Serve the API until asked to stop; requests under way then end. Raises OSError or
+    asyncpg.PostgresError where Postgres cannot be reached at the start."""
+    pool = await open_pool(settings.database, name="api")
+    pulse, health = Pulse(pool), Health()
+    health.add("postgres", pulse.check)
+    log.info("api.started", host=settings.host, port=settings.api_port)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(run_loop("api.ping", pulse.step, asyncio.Event(), stop))
+            app = create_app(settings, pool, health)
+            await serve(app, settings.host, settings.api_port, stop, server_header=False)
+    finally:
+        pool.terminate()
+    log.info("api.stopped")

@@ -1,0 +1,70 @@
+"""How far a notification has come, as the API tells it: one status, each channel, and the timeline. Pure."""
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+# A notification that has nothing open is as its worst delivery is; suppressed only where nothing else happened.
+CLOSED = ("failed", "unknown", "expired", "canceled", "delivered", "suppressed")
+COLUMNS = (
+    *("event_type", "user_id", "actor_user_id", "channels", "template_name", "dedup_key", "priority"),
+    *("created_at", "deliver_at", "expires_at", "traceparent", "canceled_at"),
+)
+
+
+def derive(statuses: Collection[str], *, canceled: bool = False, scheduled: bool = False) -> str:
+    """One word for the whole: scheduled, pending, sending, or how it ended."""
+    if set(statuses) <= {"pending"}:
+        return "canceled" if canceled else "scheduled" if scheduled else "pending"
+    if not set(statuses) <= set(CLOSED):
+        return "sending"
+    return next(status for status in CLOSED if status in statuses)
+
+
+def describe(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to GET /v1/notifications/{id}, from the row of notifications.status."""
+    scheduled = json.loads(row["scheduled"])
+    deliveries = by_channel(row["channels"], json.loads(row["deliveries"]), scheduled)
+    waits = any(item["reason"] == "deliver_at" for item in scheduled)
+    statuses = [delivery["status"] for delivery in deliveries]
+    return {
+        "id": str(row["id"]),
+        "status": derive(statuses, canceled=row["canceled_at"] is not None, scheduled=waits),
+        **{name: plain(row[name]) for name in COLUMNS},
+        "payload": json.loads(row["payload"]),
+        "deliveries": deliveries,
+        "timeline": timeline(row, json.loads(row["events"])),
+    }
+
+
+def by_channel(
+    channels: list[str], claimed: list[dict[str, Any]], scheduled: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """One entry for each channel, in the producer's order; what no worker has claimed yet is pending."""
+    rows = {delivery["channel"]: delivery for delivery in claimed}
+    due = {channel: item["due_at"] for item in scheduled for channel in item["channels"]}
+    return [
+        {"channel": channel, "status": "pending", "attempts": 0}
+        | rows.get(channel, {})
+        | {"next_attempt_at": due.get(channel)}
+        for channel in channels
+    ]
+
+
+def timeline(row: Mapping[str, Any], events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What happened, oldest first: the notification's own moments, then each delivery's."""
+    own = [moment(row["created_at"], "created")]
+    if row["deliver_at"] is not None and row["deliver_at"] > row["created_at"]:
+        own.append(moment(row["created_at"], "scheduled", deliver_at=row["deliver_at"].isoformat()))
+    if row["canceled_at"] is not None:
+        own.append(moment(row["canceled_at"], "canceled"))
+    return sorted([*own, *events], key=lambda event: datetime.fromisoformat(event["at"]))
+
+
+def moment(at: datetime, event: str, **detail: str) -> dict[str, Any]:
+    return {"at": at.isoformat(), "channel": None, "event": event, "attempt": 0, "detail": detail}
+
+
+def plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value

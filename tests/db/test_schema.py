@@ -1,0 +1,169 @@
+"""The schema keeps its own rules, whoever writes: every constraint is tried, by its name."""
+
+import json
+from typing import Any
+
+import asyncpg
+import pytest
+
+from db.pool import Connection
+
+LONG = "x" * 300
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+# A row of each table that keeps every rule; each case below spoils one column of it.
+GOOD: dict[str, dict[str, Any]] = {
+    "channels": {"name": "fax", "kind": "webhook", "config": {}, "max_attempts": 8, "on_unknown": "resend"},
+    "notifications": {
+        "event_type": "order.paid",
+        "user_id": "u-1",
+        "channels": ["inapp"],
+        "payload": {},
+        "priority": "normal",
+        "created_at": "2026-01-01T00:00:00Z",
+    },
+    "scheduled": {"due_at": "2026-01-01T00:00:00Z", "channels": ["inapp"], "reason": "retry"},
+    "deliveries": {"channel": "inapp", "status": "pending", "attempts_allowed": 8},
+    "recipients": {"user_id": "u-1"},
+    "device_tokens": {"user_id": "u-1", "platform": "fcm", "token": "t"},
+    "user_channel_prefs": {"user_id": "u-1", "channel": "email", "constraints": {}},
+    "suppressions": {"channel": "email", "address": "ann@example.org", "reason": "bounce"},
+    "templates": {"name": "receipt", "channel": "email"},
+    "inbox_counters": {"user_id": "u-1", "unread": 0},
+    "outbox": {"event_type": "order.paid", "user_id": "u-1", "origin": "producer"},
+}
+PLAIN = {"event_type": "order.paid", "user_id": "u-1"}  # the least that a producer writes
+
+NOTIFICATION: list[tuple[str, Any, str]] = [
+    ("event_type", "", "event_type_is_1_to_128_letters_digits_dots_dashes_colons"),
+    ("event_type", "order paid", "event_type_is_1_to_128_letters_digits_dots_dashes_colons"),
+    ("event_type", "a\n", "event_type_is_1_to_128_letters_digits_dots_dashes_colons"),
+    ("event_type", "a" * 129, "event_type_is_1_to_128_letters_digits_dots_dashes_colons"),
+    ("user_id", "", "user_id_is_1_to_200_printable_characters"),
+    ("user_id", LONG, "user_id_is_1_to_200_printable_characters"),
+    ("user_id", "a\tb", "user_id_is_1_to_200_printable_characters"),
+    ("actor_user_id", "", "actor_user_id_is_1_to_200_printable_characters"),
+    ("actor_user_id", "a\x7f", "actor_user_id_is_1_to_200_printable_characters"),
+    ("channels", [], "channels_are_1_to_16"),
+    ("payload", [1], "payload_is_a_json_object"),
+    ("payload", "text", "payload_is_a_json_object"),
+    ("payload", {"a": "x" * 65_536}, "payload_is_at_most_65536_bytes"),
+    ("template_name", "", "template_name_is_1_to_128_letters_digits_dots_dashes"),
+    ("template_name", "../x", "template_name_is_1_to_128_letters_digits_dots_dashes"),
+    ("dedup_key", "", "dedup_key_is_1_to_255_printable_characters"),
+    ("dedup_key", LONG, "dedup_key_is_1_to_255_printable_characters"),
+    ("priority", "high", "priority_is_urgent_normal_or_bulk"),
+    ("deliver_at", "1999-12-31T23:59:59Z", "deliver_at_is_between_2000_and_2200"),
+    ("deliver_at", "infinity", "deliver_at_is_between_2000_and_2200"),
+    ("expires_at", "2200-01-01T00:00:01Z", "expires_at_is_between_2000_and_2200"),
+    ("traceparent", TRACE.upper(), "traceparent_is_w3c_trace_context"),
+]
+OTHERS: list[tuple[str, str, Any, str]] = [
+    ("channels", "name", "Fax", "channel_name_is_1_to_40_of_a_z_0_9_dash"),
+    ("channels", "name", "a" * 41, "channel_name_is_1_to_40_of_a_z_0_9_dash"),
+    ("channels", "kind", "pigeon", "channel_kind_is_known"),
+    ("channels", "config", [], "config_is_a_json_object"),
+    ("channels", "max_attempts", 0, "max_attempts_is_1_to_100"),
+    ("channels", "max_attempts", 101, "max_attempts_is_1_to_100"),
+    ("channels", "on_unknown", "guess", "on_unknown_is_resend_or_hold"),
+    ("scheduled", "reason", "whim", "reason_is_deliver_at_retry_or_redrive"),
+    ("deliveries", "status", "lost", "delivery_status_is_known"),
+    ("recipients", "user_id", "", "recipient_user_id_is_1_to_200_printable_characters"),
+    ("recipients", "email", "ann", "email_is_an_address"),
+    ("recipients", "email", "ann@example.org\nBcc: x@example.org", "email_is_an_address"),
+    ("recipients", "email", f"{LONG}@{LONG}", "email_is_an_address"),
+    ("recipients", "phone", "0171 2345678", "phone_is_e164"),
+    ("recipients", "locale", "de_DE", "locale_is_bcp47"),
+    ("recipients", "time_zone", "Europe/Berlin'", "time_zone_is_an_iana_name"),
+    ("device_tokens", "platform", "pager", "platform_is_fcm_or_apns"),
+    ("device_tokens", "token", "", "token_is_1_to_4096_characters"),
+    ("user_channel_prefs", "constraints", [], "constraints_are_a_json_object"),
+    ("suppressions", "address", "Ann@example.org", "address_is_lower_case"),
+    ("templates", "name", "a b", "name_is_1_to_128_letters_digits_dots_dashes"),
+    ("inbox_counters", "unread", -1, "unread_is_not_negative"),
+    ("outbox", "origin", "nowhere", "origin_is_producer_or_schedule"),
+]
+PAIRED = ("expires_at", "2026-01-01T00:00:00Z", "expires_at_is_after_deliver_at")
+UNKNOWN: list[tuple[str, Any, str, str]] = [
+    ("channels", ["inapp", "fax"], "channels_are_known", "channel 'fax' in column \"channels\" is not known"),
+    ("channels", [None], "channels_are_known", 'channel NULL in column "channels" is not known'),
+    ("channels", ["inapp", "inapp"], "channels_are_distinct", "a channel stands twice"),
+    ("template_name", "nowhere", "template_name_is_known", "template 'nowhere' in column"),
+]
+CASES = [("notifications", *case) for case in NOTIFICATION] + OTHERS
+
+
+async def write(conn: Connection, table: str, **changed: Any) -> str:
+    """Insert the good row with these columns changed, as any client could."""
+    return await insert(conn, table, GOOD[table] | changed)
+
+
+async def insert(conn: Connection, table: str, row: dict[str, Any]) -> str:
+    columns = ", ".join(row)
+    return await conn.execute(
+        f"INSERT INTO notify.{table} ({columns}) "
+        f"SELECT {columns} FROM jsonb_populate_record(NULL::notify.{table}, $1)",
+        json.dumps(row),
+    )
+
+
+async def parent(conn: Connection, table: str) -> dict[str, str]:
+    """What rows of this table refer to, made beforehand."""
+    if table not in {"scheduled", "deliveries"}:
+        return {}
+    await write(conn, "notifications")
+    return {"notification_id": str(await conn.fetchval("SELECT id FROM notify.notifications"))}
+
+
+async def test_the_good_rows_are_good(admin: Connection) -> None:
+    for table in GOOD:
+        assert await write(admin, table, **await parent(admin, table)) == "INSERT 0 1", table
+
+
+async def test_a_bad_value_breaks_the_constraint_that_names_it(admin: Connection) -> None:
+    parents = {table: await parent(admin, table) for table in GOOD}
+    for table, column, value, constraint in CASES:
+        with pytest.raises(asyncpg.CheckViolationError) as caught:
+            await write(admin, table, **parents[table], **{column: value})
+        assert caught.value.constraint_name == constraint, (table, column, value)
+
+
+async def test_an_end_before_the_beginning_is_refused(admin: Connection) -> None:
+    column, value, constraint = PAIRED
+    with pytest.raises(asyncpg.CheckViolationError) as caught:
+        await write(admin, "notifications", deliver_at=value, **{column: value})
+    assert caught.value.constraint_name == constraint
+
+
+async def test_every_check_of_the_schema_has_a_case(admin: Connection) -> None:
+    rows = await admin.fetch(
+        "SELECT DISTINCT conname FROM pg_constraint WHERE contype = 'c' AND connamespace = 'notify'::regnamespace"
+    )
+    tried = {constraint for *_, constraint in CASES} | {PAIRED[-1]}
+    assert {row["conname"] for row in rows} == tried
+
+
+async def test_the_outbox_refuses_what_a_notification_refuses(
+    producer: Connection, admin: Connection
+) -> None:
+    for column, value, constraint in NOTIFICATION:
+        with pytest.raises(asyncpg.CheckViolationError) as caught:
+            await insert(producer, "outbox", PLAIN | {column: value})
+        # Whether a template exists is asked before whether its name could be one.
+        expected = "template_name_is_known" if column == "template_name" else constraint
+        assert caught.value.constraint_name == expected, (column, value)
+    assert await admin.fetchval("SELECT count(*) FROM notify.notifications") == 0
+
+
+async def test_the_outbox_refuses_names_that_nobody_knows(producer: Connection) -> None:
+    for column, value, constraint, said in UNKNOWN:
+        with pytest.raises(asyncpg.CheckViolationError, match=said) as caught:
+            await insert(producer, "outbox", PLAIN | {column: value})
+        assert (caught.value.constraint_name, caught.value.column_name) == (constraint, column)
+
+
+async def test_the_outbox_refuses_a_row_without_what_is_needed(producer: Connection) -> None:
+    for column in PLAIN:
+        with pytest.raises(asyncpg.NotNullViolationError) as caught:
+            await insert(producer, "outbox", {key: value for key, value in PLAIN.items() if key != column})
+        assert caught.value.column_name == column

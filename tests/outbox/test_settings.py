@@ -1,0 +1,91 @@
+"""Settings: a wrong value stops the start with its key and value, and a secret is never shown."""
+
+from pathlib import Path
+
+import pytest
+
+from outbox.errors import SettingsError
+from outbox.settings import Settings, resolve
+
+GOOD = {
+    "DATABASE_URL": "postgresql://app:hunter2@db:5432/app",
+    "REDIS_URL": "redis://:hunter2@cache:6379/0",
+    "OUTBOX_JWT_SECRET": "hunter2-" * 5,
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    for key, value in GOOD.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("OUTBOX_STATE", str(tmp_path))
+    return monkeypatch
+
+
+def test_what_is_set_is_read(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("OUTBOX_API_PORT", "9000")
+    environment.setenv("OUTBOX_RETENTION", "P7D")
+    environment.setenv("OUTBOX_GATEWAY_ORIGINS", '["https://shop.example"]')
+    settings = Settings.load()
+    assert settings.database == GOOD["DATABASE_URL"]
+    assert settings.listen_database == settings.migrate_database == settings.database
+    assert (settings.api_port, settings.retention.days) == (9000, 7)
+    assert settings.gateway_origins == ["https://shop.example"]
+    assert settings.public_api_url == "http://127.0.0.1:9000"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("OUTBOX_API_PORT", "eighty", "OUTBOX_API_PORT='eighty': "),
+        ("OUTBOX_API_PORT", "70000", "OUTBOX_API_PORT='70000': "),
+        ("OUTBOX_ENV", "staging", "OUTBOX_ENV='staging': "),
+        ("OUTBOX_RELAY_POLL", "0", "OUTBOX_RELAY_POLL='0': "),
+        ("DATABASE_URL", "mysql://app:hunter2@db/app", "DATABASE_URL=(hidden): "),
+        ("DATABASE_URL", "postgresql://", "DATABASE_URL=(hidden): "),
+        ("REDIS_URL", "http://:hunter2@cache", "REDIS_URL=(hidden): "),
+        ("OUTBOX_JWT_SECRET", "hunter2", "OUTBOX_JWT_SECRET=(hidden): "),
+        ("OUTBOX_LISTEN_DATABASE_URL", "hunter2", "OUTBOX_LISTEN_DATABASE_URL=(hidden): "),
+    ],
+)
+def test_a_wrong_value_is_named_and_a_secret_is_not_shown(
+    environment: pytest.MonkeyPatch, key: str, value: str, said: str
+) -> None:
+    environment.setenv(key, value)
+    with pytest.raises(SettingsError) as caught:
+        Settings.load()
+    assert str(caught.value).startswith(said)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_everything_that_is_missing_is_named_at_once(environment: pytest.MonkeyPatch) -> None:
+    for key in GOOD:
+        environment.delenv(key)
+    with pytest.raises(SettingsError) as caught:
+        Settings.load()
+    assert str(caught.value).splitlines() == [f"{key} is not set" for key in GOOD]
+
+
+def test_secrets_do_not_print(environment: pytest.MonkeyPatch) -> None:
+    settings = Settings.load()
+    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+
+
+def test_a_running_outbox_up_fills_what_the_environment_leaves_open(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.delenv("REDIS_URL")
+    (tmp_path / "local.env").write_text("REDIS_URL=redis://local:1/0\nDATABASE_URL=postgresql://other/x\n")
+    settings = Settings.load()
+    assert (settings.redis, settings.database) == ("redis://local:1/0", GOOD["DATABASE_URL"])
+
+
+def test_a_reference_is_resolved_or_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMTP_URL", "smtp://mail:25")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    assert resolve("env:SMTP_URL") == "smtp://mail:25"
+    with pytest.raises(SettingsError, match=r"NOWHERE is not set.*'env:NOWHERE'"):
+        resolve("env:NOWHERE")
+    with pytest.raises(SettingsError, match="write env:NAME"):
+        resolve("smtp://mail:25")
