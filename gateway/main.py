@@ -1,0 +1,70 @@
+"""The gateway process: sockets to browsers on one side, Postgres and one pub/sub connection on the other."""
+
+import asyncio
+
+import redis.asyncio as aioredis
+
+from db.pool import open_pool
+from gateway.app import create_app
+from gateway.protocol import MAX_FRAME_BYTES
+from gateway.switchboard import POOL_SIZE, Switchboard
+from gateway.transport import BoundedProtocol
+from outbox.log import get
+from outbox.probes import Health, serve
+from outbox.service import Stop, run_loop
+from outbox.settings import Settings
+
+log = get("gateway")
+
+PUBLISHERS = 4  # connections for PUBLISH, however many sockets
+
+
+async def main(settings: Settings, stop: Stop) -> None:
+    """Serve until asked to stop, then close the sockets with a hint when to come back."""
+    pool = await open_pool(settings.database, name="gateway", size=POOL_SIZE)
+    connections = aioredis.BlockingConnectionPool.from_url(
+        settings.redis, client_name="outbox-gateway", protocol=2, max_connections=PUBLISHERS, timeout=5
+    )
+    redis = aioredis.Redis.from_pool(connections)
+    try:
+        await run(Switchboard(settings, pool, redis), stop)
+    finally:
+        await redis.aclose()
+        pool.terminate()
+
+
+async def run(board: Switchboard, stop: Stop) -> None:
+    """Two phases: the sockets first, while the hub still serves them; then the rest."""
+    emptied = Stop()
+
+    async def empty_first() -> None:
+        await stop.asked.wait()
+        await board.drain()
+        emptied.ask()
+
+    emptied.wakes(board.hub.wake)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(run_loop("hub", lambda: board.hub.step(emptied), asyncio.Event(), emptied))
+        tasks.create_task(run_loop("reconcile", board.reconcile, board.look, emptied))
+        tasks.create_task(listen(board, emptied))
+        tasks.create_task(empty_first())
+
+
+async def listen(board: Switchboard, stop: Stop) -> None:
+    health = Health()
+    health.add("redis", board.no_redis)
+    health.add("stopping", board.not_ready)
+    settings = board.settings
+    log.info("gateway.listening", host=settings.host, port=settings.gateway_port)
+    await serve(
+        create_app(board, health),
+        settings.host,
+        settings.gateway_port,
+        stop,
+        ws=BoundedProtocol,
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+        timeout_graceful_shutdown=5,
+    )

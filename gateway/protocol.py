@@ -1,0 +1,174 @@
+"""What is said over a socket: the frames of both sides and the close codes (docs/realtime.md). Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from outbox.inbox import InboxItem
+
+SUBPROTOCOL = "outbox.v1"
+MAX_FRAME_BYTES = 65_536
+MAX_SEQS = 500
+MAX_DETAIL = 200
+MAX_REASON_BYTES = 123  # RFC 6455 §5.5: a control frame holds 125, the code takes two
+
+Seq = Annotated[int, Field(ge=0, lt=2**63)]
+Seqs = Annotated[list[Seq], Field(min_length=1, max_length=MAX_SEQS)]
+
+
+class Close(IntEnum):
+    """Why the gateway ends a socket, and so what the client does next. docs/realtime.md has the table."""
+
+    RESTARTING = 1012  # come back after the pause that the reason names
+    TRY_LATER = 1013  # the database does not answer: come back with back-off
+    BAD_FRAMES = 4400  # the client does not speak this protocol: do not come back without a fix
+    UNAUTHENTICATED = 4401  # the token does not hold: get another one first
+    FORBIDDEN = 4403  # the token holds, but not for this
+    AUTH_TIMEOUT = 4408  # no token within the deadline
+    TOKEN_EXPIRED = 4419  # get a new token and come back with the cursor
+    TOO_SLOW = 4508  # frames were not read fast enough: come back with the cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A close code, and the sentence that goes with it."""
+
+    code: Close
+    reason: str = ""
+
+    def short_reason(self) -> str:
+        """As much of it as a close frame can hold."""
+        return self.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+
+
+class FromClient(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Auth(FromClient):
+    """First on a socket, unless the token came as a subprotocol; later on, it renews the token."""
+
+    type: Literal["auth"]
+    token: str = Field(min_length=1, max_length=8192)
+    cursor: Seq | None = None
+
+
+class Read(FromClient):
+    type: Literal["read"]
+    seqs: Seqs
+
+
+class ReadAll(FromClient):
+    """Everything up to a seq, so that what arrives meanwhile stays unread."""
+
+    type: Literal["read_all"]
+    up_to: Seq
+
+
+class Archive(FromClient):
+    type: Literal["archive"]
+    seqs: Seqs
+
+
+class Ping(FromClient):
+    """For clients that cannot see WebSocket's own pings, as in a browser."""
+
+    type: Literal["ping"]
+
+
+Change = Read | ReadAll | Archive
+CLIENT_FRAME: TypeAdapter[Auth | Change | Ping] = TypeAdapter(
+    Annotated[Auth | Change | Ping, Field(discriminator="type")]
+)
+
+
+class ToClient(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Welcome(ToClient):
+    """First from the server. Where `resumed` is false, the client forgets the items that it holds."""
+
+    type: Literal["welcome"] = "welcome"
+    user_id: str
+    unread: int
+    version: int
+    last_seq: int
+    resumed: bool
+
+
+class Notification(InboxItem):
+    """One item. The counters are newer than the client's if `version` is higher; otherwise they are stale."""
+
+    type: Literal["notification"] = "notification"
+    unread: int
+    version: int
+
+
+class Changed(ToClient):
+    """Items now read or archived, by seq. Saying so twice does no harm."""
+
+    type: Literal["changed"] = "changed"
+    read: list[int]
+    archived: list[int]
+    unread: int
+    version: int
+
+
+class Synced(ToClient):
+    """The client has everything up to `last_seq`, which is its cursor now."""
+
+    type: Literal["synced"] = "synced"
+    last_seq: int
+    unread: int
+    version: int
+
+
+class Renewed(ToClient):
+    type: Literal["renewed"] = "renewed"
+    expires_at: datetime
+
+
+class Pong(ToClient):
+    type: Literal["pong"] = "pong"
+
+
+class Error(ToClient):
+    """The last frame was not carried out; the socket stays open."""
+
+    type: Literal["error"] = "error"
+    code: Literal["bad_frame", "unauthenticated", "unavailable"]
+    detail: str
+
+
+ServerFrame = Welcome | Notification | Changed | Synced | Renewed | Pong | Error
+
+
+class BadFrameError(Exception):
+    """The client sent what is no frame. The message says why, in a line."""
+
+
+def parse(text: str | None) -> Auth | Change | Ping:
+    """A client's frame; None stands for a binary one. Raises BadFrameError."""
+    if text is None:
+        raise BadFrameError("frames are JSON text, not binary")
+    try:
+        return CLIENT_FRAME.validate_json(text)
+    except ValidationError as error:
+        raise BadFrameError(describe(error)) from None
+
+
+def describe(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if first["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+        return "type: must be one of auth, read, read_all, archive, ping"
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}"[:MAX_DETAIL] if where else first["msg"]
+
+
+def notification(item: InboxItem, unread: int, version: int) -> Notification:
+    # The item was validated where it came in; this runs once a frame.
+    return Notification.model_construct(**item.__dict__, unread=unread, version=version)

@@ -1,0 +1,128 @@
+"""Connects the sockets of this process with Redis and Postgres: who is here, what they are told, what they change."""
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+import redis.asyncio as aioredis
+from redis.exceptions import RedisError
+
+from db import inbox
+from db.inbox import Counters
+from db.pool import Pool
+from gateway import changes
+from gateway.catchup import Reader
+from gateway.hub import Hub
+from gateway.metrics import CHANGES, HEALED, OPENED, SOCKETS, USERS
+from gateway.protocol import Change, Close, Closing
+from outbox.inbox import InboxChange
+from outbox.log import get
+from outbox.service import describe, wait
+from outbox.settings import Settings
+
+if TYPE_CHECKING:
+    from gateway.socket import Socket
+
+log = get("gateway")
+
+POOL_SIZE = 10
+CATCH_UPS_AT_ONCE = 6  # the rest of the pool is for what clients change
+USERS_A_QUERY = 1000
+RECONCILE_WITHOUT_REDIS_SECONDS = 2.0
+RETRY_SPREAD_MS = 5000
+DRAIN_SECONDS = 10.0
+
+
+class Switchboard:
+    def __init__(self, settings: Settings, pool: Pool, redis: aioredis.Redis) -> None:
+        self.settings = settings
+        self.reader = Reader(pool, CATCH_UPS_AT_ONCE)
+        self.draining = False
+        self.look = asyncio.Event()  # wakes the reconciliation
+        self.hub = Hub(redis, settings.keys, self.tell, on_ready=self.look)
+        self._pool = pool
+        self._redis = redis
+        self._sockets: dict[str, set[Socket]] = {}
+        self._empty = asyncio.Event()
+
+    def enter(self, socket: "Socket") -> asyncio.Event:
+        """A socket more. The event is set while its user's channel is subscribed."""
+        self._sockets.setdefault(socket.user_id, set()).add(socket)
+        self._empty.clear()
+        OPENED.inc()
+        SOCKETS.inc()
+        USERS.set(len(self._sockets))
+        return self.hub.join(socket.user_id)
+
+    def leave(self, socket: "Socket") -> None:
+        here = self._sockets[socket.user_id]
+        here.remove(socket)
+        if not here:
+            del self._sockets[socket.user_id]
+        if not self._sockets:
+            self._empty.set()
+        SOCKETS.dec()
+        USERS.set(len(self._sockets))
+        self.hub.leave(socket.user_id)
+
+    def tell(self, user_id: str, change: InboxChange | None) -> None:
+        """Pass a hint on to the user's sockets here."""
+        for socket in list(self._sockets.get(user_id, ())):
+            socket.hint(change)
+
+    async def change(self, user_id: str, change: Change) -> tuple[Counters, InboxChange | None]:
+        """Carry out a client's change and tell all of the user's sockets, here and on other gateways.
+
+        Raises as changes.apply does. A hint that cannot be published is only late: the others reconcile.
+        """
+        counters, hint = await changes.apply(self._pool, user_id, change)
+        CHANGES.labels(change.type, "done" if hint else "nothing").inc()
+        if hint:
+            self.tell(user_id, hint)  # Redis brings it again; the sessions drop what they know
+            try:
+                await self._redis.publish(self.settings.keys.user(user_id), hint.model_dump_json())
+            except (RedisError, OSError) as error:
+                log.warning("gateway.publish_failed", error=describe(error))
+        return counters, hint
+
+    async def reconcile(self) -> float:
+        """Compare what Postgres has with what the sockets know, and wake those behind: a hint may be lost, as
+        when a worker dies between its commit and its PUBLISH. Often while there is no Redis to bring any."""
+        users = list(self._sockets)
+        for start in range(0, len(users), USERS_A_QUERY):
+            batch = users[start : start + USERS_A_QUERY]
+            async with self._pool.acquire() as conn:
+                versions = await inbox.versions(conn, batch)
+            for user_id, version in versions.items():
+                self._heal(user_id, version)
+        pause = self.settings.gateway_reconcile
+        return pause if self.hub.ready else min(pause, RECONCILE_WITHOUT_REDIS_SECONDS)
+
+    def _heal(self, user_id: str, version: int) -> None:
+        behind = [socket for socket in self._sockets.get(user_id, ()) if socket.suspect(version)]
+        if behind:
+            HEALED.inc()
+            log.info("gateway.healed", sockets=len(behind))
+
+    async def drain(self) -> None:
+        """Close every socket with a hint when to come back, spread out so that they don't come all at once."""
+        self.draining = True
+        log.info("gateway.draining", sockets=self.count())
+        for here in list(self._sockets.values()):
+            for socket in list(here):
+                retry_ms = random.randrange(RETRY_SPREAD_MS)
+                socket.close(Closing(Close.RESTARTING, f"retry_ms={retry_ms}"))
+        if self._sockets:
+            await wait(self._empty, DRAIN_SECONDS)
+
+    def count(self) -> int:
+        """Sockets here."""
+        return sum(map(len, self._sockets.values()))
+
+    def not_ready(self) -> str | None:
+        """For /readyz."""
+        return "the gateway is stopping" if self.draining else None
+
+    def no_redis(self) -> str | None:
+        """For /readyz."""
+        return None if self.hub.ready else "not subscribed: Redis does not answer"

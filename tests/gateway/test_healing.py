@@ -1,0 +1,144 @@
+"""Pub/sub may lose, double and shuffle what it likes: Postgres puts it right."""
+
+import asyncio
+
+import pytest
+import redis.asyncio as aioredis
+
+from gateway.protocol import MAX_SEQS
+from outbox.inbox import InboxChange
+from outbox.settings import Settings
+from tests.gateway.harness import Gate, Inbox, eventually, serving
+
+
+async def test_lost_message_is_healed_by_the_next(gate: Gate, inbox: Inbox) -> None:
+    async with gate.client("anna") as client:
+        await client.synced()
+        await inbox.commit("anna", 3)  # never published
+        await inbox.deliver("anna", 1)
+        await client.has(4)
+        assert (client.seqs, client.unread) == ([1, 2, 3, 4], 4)
+
+
+async def test_out_of_order_and_doubled_publishes(gate: Gate, inbox: Inbox) -> None:
+    async with gate.client("anna") as client:
+        await client.synced()
+        changes = await inbox.commit("anna", 6)
+        for change in [*reversed(changes), *changes]:
+            await inbox.publish("anna", change)
+        await inbox.deliver("anna", 1)  # what follows proves that nothing came twice
+        await client.has(7)
+        assert (client.seqs, client.unread) == ([1, 2, 3, 4, 5, 6, 7], 7)
+
+
+async def test_reconcile_heals_a_lost_hint(settings: Settings, inbox: Inbox) -> None:
+    """A worker died between its commit and its PUBLISH, and nothing follows."""
+    often = settings.model_copy(update={"gateway_reconcile": 0.1})
+    async with serving(often) as gate, gate.client("anna") as client:
+        await client.synced()
+        await inbox.commit("anna", 2)
+        await client.has(2)
+        assert (client.seqs, client.unread) == ([1, 2], 2)
+
+
+@pytest.mark.parametrize("data", ["no json", '{"version": 1}', "\xff\xfe"])
+async def test_unreadable_message_makes_the_session_look(gate: Gate, inbox: Inbox, data: str) -> None:
+    async with gate.client("anna") as client:
+        await client.synced()
+        await inbox.commit("anna", 1)
+        await inbox.redis.publish(gate.settings.keys.user("anna"), data)
+        await client.has(1)
+
+
+async def test_hint_of_a_version_that_is_not_there_costs_one_look(gate: Gate, inbox: Inbox) -> None:
+    async with gate.client("anna") as client:
+        await client.synced()
+        await inbox.publish("anna", InboxChange(version=10**9, last_seq=10**9, unread=5))
+        await client.synced()
+        assert client.unread == 0
+        await inbox.deliver("anna", 2)
+        await client.has(2)
+        assert (client.seqs, client.unread) == ([1, 2], 2)
+
+
+async def test_killed_redis_connection(gate: Gate, inbox: Inbox) -> None:
+    """CLIENT KILL again and again while notifications arrive: subscribe again, look again, nothing missed."""
+    async with gate.client("anna") as anna, gate.client("ben") as ben:
+        await asyncio.gather(anna.synced(), ben.synced())
+        for _ in range(5):
+            await inbox.deliver("anna", 3)
+            await kill_subscriber(gate, inbox.redis)
+            await inbox.deliver("anna", 2)
+            await inbox.deliver("ben", 1)
+            await anna.has(len(anna.seqs) + 5)
+            await eventually(lambda: gate.board.hub.ready)
+        await ben.has(5)
+        assert anna.seqs == list(range(1, 26))
+        assert ben.seqs == [1, 2, 3, 4, 5]
+        await inbox.deliver("anna", 1)  # live again
+        await anna.has(26)
+
+
+async def test_silent_redis_connection(
+    settings: Settings, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Quiet is no reason to hang up as long as PING is answered; when it is not, another connection is made."""
+    monkeypatch.setattr("gateway.hub.QUIET_SECONDS", 0.05)
+    async with serving(settings) as gate, gate.client("anna") as client:
+        await client.synced()
+        [before] = await subscribers(gate, inbox.redis)
+        async with asyncio.timeout(10):
+            while (now := await subscribers(gate, inbox.redis))[0]["cmd"] != "ping":
+                assert now[0]["id"] == before["id"]
+        await inbox.commit("anna", 1)
+        await inbox.redis.client_pause(timeout=500, all=True)
+        await client.has(1)  # the reconciliation after the reconnection
+        [after] = await subscribers(gate, inbox.redis)
+        assert after["id"] != before["id"]
+        await inbox.deliver("anna", 1)
+        await client.has(2)
+
+
+async def kill_subscriber(gate: Gate, redis: "aioredis.Redis") -> None:
+    [subscriber] = await subscribers(gate, redis)
+    await redis.client_kill_filter(_id=subscriber["id"])
+
+
+async def subscribers(gate: Gate, redis: "aioredis.Redis") -> list[dict[str, str]]:
+    clients = await redis.client_list(_type="pubsub")
+    return [client for client in clients if client["name"] == gate.settings.redis_prefix]
+
+
+async def test_many_sockets_on_one_redis_connection(gate: Gate, inbox: Inbox) -> None:
+    """300 sockets of 150 users: one subscriber, and each user's channel once; none left over afterwards."""
+    users = [f"user-{number}" for number in range(150)] * 2
+    contexts = [gate.client(user) for user in users]
+    clients = await asyncio.gather(*(context.__aenter__() for context in contexts))
+    try:
+        await asyncio.gather(*(client.synced() for client in clients))
+        [subscriber] = await subscribers(gate, inbox.redis)
+        assert subscriber["sub"] == "150"
+        everything = await inbox.redis.client_list()
+        assert sum(client["name"] == gate.settings.redis_prefix for client in everything) == 1
+        for user in ("user-0", "user-149"):
+            await inbox.deliver(user, 1)
+        for number in (0, 149, 150, 299):
+            await clients[number].has(1)
+    finally:
+        await asyncio.gather(*(context.__aexit__(None, None, None) for context in contexts))
+    async with asyncio.timeout(10):
+        # No channel left: no subscriber any more.
+        while await subscribers(gate, inbox.redis):  # noqa: ASYNC110 - Redis is asked
+            await asyncio.sleep(0.01)
+
+
+async def test_a_change_too_big_to_list(gate: Gate, inbox: Inbox) -> None:
+    """Its hint lists nothing; the sessions look, and counts are exact."""
+    await inbox.deliver("anna", MAX_SEQS + 20)
+    async with gate.client("anna") as first, gate.client("anna") as second:
+        await asyncio.gather(first.synced(), second.synced())
+        await first.send(type="read_all", up_to=first.cursor)
+        for client in (first, second):
+            await client.synced()
+            assert client.unread == 0
+            assert set(client.seqs) <= client.read
