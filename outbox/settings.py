@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PositiveInt, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from outbox.errors import SettingsError
 from outbox.streams import Keys
@@ -26,6 +26,11 @@ def scheme(*allowed: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def split(value: object) -> object:
+    """A list as people write it in an environment: with commas."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 DatabaseUrl = Annotated[SecretStr, scheme("postgresql", "postgres")]
@@ -94,7 +99,8 @@ class Settings(BaseSettings):
 
     gateway_queue: PositiveInt = 256
     gateway_reconcile: Seconds = 30
-    gateway_origins: list[str] = []
+    # Pages on other hosts that may open a socket: https://app.example.com,https://…
+    gateway_origins: Annotated[list[str], NoDecode, BeforeValidator(split)] = []
 
     @cached_property
     def keys(self) -> Keys:

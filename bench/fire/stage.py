@@ -69,18 +69,29 @@ class Stage:
                 [*OUTBOX, *command], env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
 
+    def start_mail(self) -> None:
+        ports = ("--smtp-port", str(self.smtp_port), "--web-port", str(self.mail_port))
+        self.start("mail", "mailsink", *ports, "--folder", str(self.folder / "mail"))
+
     def start_all(self) -> None:
-        mail = ("--smtp-port", str(self.smtp_port), "--web-port", str(self.mail_port))
-        self.start("mail", "mailsink", *mail, "--folder", str(self.folder / "mail"))
+        self.start_mail()
         for name, command in COMMANDS.items():
             self.start(name, *command)
 
+    def end(self, name: str) -> None:
+        """kill -9."""
+        self.processes[name].send_signal(signal.SIGKILL)
+        self.processes[name].wait()
+
     def kill(self, name: str) -> None:
         """kill -9, and start it again: what an orchestrator would do."""
-        process = self.processes[name]
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        self.end(name)
         self.start(name, *COMMANDS[name])
+
+    def restart_servers(self) -> None:
+        """Postgres and Redis down and up again, on the same ports."""
+        self.servers.stop()
+        self.servers.start()
 
     async def pause(self, name: str, seconds: float) -> None:
         """SIGSTOP for a while: the process wakes late, believing that no time has passed."""

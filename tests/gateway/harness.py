@@ -62,6 +62,7 @@ class Client:
     def __init__(self, ws: ClientConnection) -> None:
         self.ws = ws
         self.seqs: list[int] = []
+        self.items: list[Frame] = []
         self.read: set[int] = set()
         self.archived: set[int] = set()
         self.cursor = 0
@@ -81,6 +82,7 @@ class Client:
         match frame["type"]:
             case "notification":
                 self.seqs.append(frame["seq"])
+                self.items.append(frame)
                 self.cursor = frame["seq"]
                 self.read.update({frame["seq"]} if frame["read_at"] else ())
             case "changed":

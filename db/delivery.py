@@ -1,0 +1,240 @@
+"""Claim and settle: the two ends of a delivery in Postgres, a batch at a time. What workers do in between is theirs."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+from uuid import UUID
+
+from db.pool import Executor
+from db.statements import load
+
+SQL = load("delivery")
+
+
+class Status(StrEnum):
+    """The states of a delivery, as `notify.deliveries` has them."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    RETRYING = "retrying"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    SUPPRESSED = "suppressed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+
+
+FINAL = frozenset(Status) - {Status.PENDING, Status.SENDING, Status.RETRYING}
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who claims, and for how long. `token` is fresh for each batch; repeating a claim keeps it."""
+
+    channel: str
+    worker: str
+    token: UUID
+    lease_seconds: float
+    contacts: bool  # also look up contact, suppression and template
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One entry's answer: whether it was claimed, and the facts. Fields in the order of the statement's columns."""
+
+    notification_id: UUID
+    known: bool  # False once the notification was erased
+    prior_status: str | None  # before this claim; None where there was no delivery yet
+    prior_attempts: int | None
+    attempts: int | None  # this one counted; None where the claim failed
+    attempts_allowed: int | None
+    taken_over: bool  # from a worker whose lease ran out: how its attempt ended is not known
+    canceled: bool
+    expired: bool
+    enabled: bool | None  # the channel's switch
+    version: int | None  # of the channel's config
+    on_unknown: Literal["resend", "hold"] | None
+    wanted: bool  # the recipient's preference
+    contact: str | None
+    locale: str | None
+    time_zone: str | None
+    suppressed: str | None  # why the address must not be written to
+    template: str | None  # key for template_sources
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What is written about one claimed delivery. Holds no personal data: it goes into the timeline."""
+
+    notification_id: UUID
+    token: UUID
+    status: Status
+    event: str
+    attempts: int
+    error_class: str | None = None
+    reason: str | None = None
+    message_id: str | None = None
+    retry_in: float | None = None  # seconds
+    dead: bool = False
+    entry_id: str | None = None
+
+    @property
+    def key(self) -> tuple[UUID, UUID]:
+        return self.notification_id, self.token
+
+    def detail(self) -> str:
+        facts = {
+            "error_class": self.error_class,
+            "reason": self.reason,
+            "provider_message_id": self.message_id,
+            "retry_in_seconds": None if self.retry_in is None else round(self.retry_in, 3),
+        }
+        return json.dumps({name: fact for name, fact in facts.items() if fact is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A stream entry that is no envelope, with its bytes."""
+
+    entry_id: str
+    reason: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An item's place in an inbox, and the counters as they are with it in."""
+
+    notification_id: UUID
+    seq: int
+    unread: int
+    version: int
+    delivered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    user_id: str
+    last_seq: int
+    unread: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template's sources as they stand in the database."""
+
+    key: str
+    name: str
+    version: int
+    subject: str
+    text: str
+    html: str
+
+
+async def claim(
+    executor: Executor, who: Claimant, notification_ids: Sequence[UUID], attempts: Sequence[int]
+) -> list[Claim]:
+    """Claim a batch; the ids must be distinct. One autocommitted statement, safe to repeat with the same token."""
+    rows = await executor.fetch(
+        SQL["claim"],
+        who.channel,
+        notification_ids,
+        attempts,
+        who.token,
+        who.lease_seconds,
+        who.worker,
+        who.contacts,
+    )
+    return [Claim(*row) for row in rows]
+
+
+async def settle(
+    executor: Executor, channel: str, batch: Sequence[Settlement]
+) -> dict[tuple[UUID, UUID], bool]:
+    """Write the results. Gives the (id, token) whose lease still held: True where this call settled it, False where
+    an earlier one, whose reply was lost, had done so. What is left out belongs to another worker now."""
+    rows = await executor.fetch(
+        SQL["settle"],
+        channel,
+        [item.notification_id for item in batch],
+        [item.token for item in batch],
+        [item.status for item in batch],
+        [item.attempts for item in batch],
+        [item.event for item in batch],
+        [item.error_class for item in batch],
+        [item.reason for item in batch],
+        [item.message_id for item in batch],
+        [item.detail() for item in batch],
+    )
+    return {(row["notification_id"], row["token"]): row["open"] for row in rows}
+
+
+async def schedule_retries(executor: Executor, channel: str, batch: Sequence[Settlement]) -> None:
+    """Those of the batch that are to be tried again."""
+    again = [item for item in batch if item.retry_in is not None]
+    if again:
+        await executor.execute(
+            SQL["schedule_retries"],
+            channel,
+            [item.notification_id for item in again],
+            [item.attempts for item in again],
+            [item.retry_in for item in again],
+        )
+
+
+async def bury(executor: Executor, channel: str, stream: str, batch: Sequence[Settlement]) -> None:
+    """Those of the batch that are dead letters."""
+    dead = [item for item in batch if item.dead]
+    if dead:
+        await executor.execute(
+            SQL["bury"],
+            channel,
+            stream,
+            [item.notification_id for item in dead],
+            [item.attempts for item in dead],
+            [item.error_class or "unknown" for item in dead],
+            [item.reason or "" for item in dead],
+            [item.entry_id for item in dead],
+        )
+
+
+async def bury_undecodable(
+    executor: Executor, channel: str, stream: str, entries: Sequence[Undecodable]
+) -> None:
+    """Safe to repeat: an entry becomes one dead letter."""
+    await executor.execute(
+        SQL["bury_undecodable"],
+        channel,
+        stream,
+        [entry.entry_id for entry in entries],
+        [entry.reason for entry in entries],
+        [entry.raw for entry in entries],
+    )
+
+
+async def put_in_inbox(executor: Executor, items: Iterable[tuple[UUID, str]]) -> list[Placed]:
+    """Put (notification, user) pairs into inboxes, in this order. What is there already is left out."""
+    pairs = list(items)
+    rows = await executor.fetch(SQL["put_in_inbox"], [pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    return [Placed(*row) for row in rows]
+
+
+async def inbox_counts(executor: Executor, user_ids: Sequence[str]) -> list[Counts]:
+    return [Counts(*row) for row in await executor.fetch(SQL["inbox_counts"], user_ids)]
+
+
+async def channel_config(executor: Executor, channel: str) -> tuple[int, Mapping[str, Any]] | None:
+    """Version and config, or None for a channel that is gone."""
+    row = await executor.fetchrow(SQL["channel_config"], channel)
+    return (row["version"], json.loads(row["config"])) if row else None
+
+
+async def template_sources(executor: Executor, keys: Iterable[str]) -> list[Template]:
+    """By the keys that claims gave. A row changed since comes under its new key."""
+    ids = [UUID(key.partition("/")[0]) for key in keys]
+    return [Template(*row) for row in await executor.fetch(SQL["template_sources"], ids)]

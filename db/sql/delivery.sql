@@ -1,0 +1,154 @@
+-- name: claim
+-- One batch of entries of one channel: who gets which, and all a worker must know to act. Deliveries are reached by
+-- primary key and written in order of id, so two workers with overlapping batches queue up and cannot deadlock; the
+-- loser's WHERE is judged on the winner's row. Repeating a claim with its own token changes nothing, so a claim whose
+-- reply was lost is simply sent again. The joins after it are by primary key or unique index, one row each;
+-- $7 spares in-app the contact, the suppression and the template. prior is the row as it was before this statement.
+WITH entry AS (
+  SELECT e.id, e.attempt FROM unnest($2::uuid[], $3::smallint[]) AS e (id, attempt)
+), claimed AS (
+  INSERT INTO notify.deliveries AS d (notification_id, channel, status, attempts, attempts_allowed,
+                                      lease_token, lease_until, worker, claimed_at)
+  SELECT e.id, $1, 'sending', e.attempt + 1, c.max_attempts,
+         $4, clock_timestamp() + make_interval(secs => $5), $6, clock_timestamp()
+  FROM entry e
+  JOIN notify.notifications n ON n.id = e.id
+  JOIN notify.channels c ON c.name = $1
+  ORDER BY e.id
+  ON CONFLICT (notification_id, channel) DO UPDATE SET
+    status = 'sending',
+    attempts = d.attempts + CASE WHEN d.status = 'sending' AND d.lease_token = $4 THEN 0 ELSE 1 END,
+    lease_token = excluded.lease_token, lease_until = excluded.lease_until,
+    worker = excluded.worker, claimed_at = excluded.claimed_at
+  WHERE (d.status IN ('pending', 'retrying') AND d.attempts = excluded.attempts - 1)
+     OR (d.status = 'sending' AND (d.lease_until < clock_timestamp() OR d.lease_token = $4))
+  RETURNING d.notification_id, d.attempts, d.attempts_allowed
+), known AS (
+  SELECT e.id, e.attempt, n.user_id, n.event_type, n.template_name, n.canceled_at, n.expires_at,
+         p.status AS prior_status, p.attempts AS prior_attempts, p.worker AS prior_worker,
+         k.attempts, k.attempts_allowed, k.attempts > e.attempt + 1 AS taken_over
+  FROM entry e
+  LEFT JOIN notify.notifications n ON n.id = e.id
+  LEFT JOIN notify.deliveries p ON p.notification_id = e.id AND p.channel = $1
+  LEFT JOIN claimed k ON k.notification_id = e.id
+), told AS (
+  INSERT INTO notify.delivery_events (notification_id, channel, event, attempt, detail)
+  SELECT id, $1, 'taken_over', attempts - 1, jsonb_build_object('from', prior_worker, 'by', $6::text)
+  FROM known WHERE taken_over
+)
+SELECT k.id, k.user_id IS NOT NULL AS known, k.prior_status, k.prior_attempts,
+       k.attempts, k.attempts_allowed, coalesce(k.taken_over, false) AS taken_over,
+       k.canceled_at IS NOT NULL AS canceled, coalesce(k.expires_at <= clock_timestamp(), false) AS expired,
+       c.enabled, c.version, c.on_unknown, coalesce(wish.enabled, true) AS wanted,
+       r.contact, r.locale, r.time_zone, s.reason AS suppressed, t.template
+FROM known k
+LEFT JOIN notify.channels c ON c.name = $1
+LEFT JOIN LATERAL (
+  SELECT u.enabled FROM notify.user_channel_prefs u
+  WHERE u.user_id = k.user_id AND u.channel = $1 AND u.event_type IN (k.event_type, '*')
+  ORDER BY u.event_type = '*' LIMIT 1
+) wish ON true
+LEFT JOIN LATERAL (
+  SELECT CASE c.kind WHEN 'email' THEN a.email WHEN 'sms' THEN a.phone END AS contact, a.locale, a.time_zone
+  FROM notify.recipients a WHERE $7 AND a.user_id = k.user_id OFFSET 0
+) r ON true
+LEFT JOIN LATERAL (
+  SELECT x.reason FROM notify.suppressions x WHERE $7 AND x.channel = $1 AND x.address = lower(r.contact) OFFSET 0
+) s ON true
+LEFT JOIN LATERAL (
+  SELECT x.id || '/' || x.xmin AS template  -- xmin: a row changed in place is another template
+  FROM notify.templates x
+  WHERE $7 AND x.channel = $1
+    AND x.name IN (coalesce(k.template_name, k.event_type), coalesce(k.template_name, 'default'))
+    AND x.locale IN ('', coalesce(r.locale, ''), split_part(coalesce(r.locale, ''), '-', 1))
+  ORDER BY x.name = coalesce(k.template_name, k.event_type) DESC, length(x.locale) DESC, x.version DESC
+  LIMIT 1
+) t ON true
+
+-- name: settle
+-- What became of a batch. Only rows whose lease token is still the one they were claimed with: a worker that slept
+-- past its lease changes nothing. Locked in order of id, by primary key, as claim does. The token stays, so that a
+-- settle whose reply was lost can be repeated: those rows come back as not open.
+WITH result AS (
+  SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::smallint[], $6::text[], $7::text[], $8::text[],
+                       $9::text[], $10::text[])
+    AS r (id, token, status, attempts, event, error_class, reason, message_id, detail)
+), mine AS (
+  SELECT d.notification_id, r.token, d.status = 'sending' AS open
+  FROM result r
+  JOIN notify.deliveries d ON d.notification_id = r.id AND d.channel = $1 AND d.lease_token = r.token
+  ORDER BY d.notification_id
+  FOR NO KEY UPDATE OF d
+), settled AS (
+  UPDATE notify.deliveries d SET
+    status = r.status, attempts = r.attempts, lease_until = NULL, error_class = r.error_class, reason = r.reason,
+    provider_message_id = coalesce(r.message_id, d.provider_message_id),
+    settled_at = CASE WHEN r.status <> 'retrying' THEN clock_timestamp() END
+  FROM mine m JOIN result r ON r.id = m.notification_id AND r.token = m.token
+  WHERE m.open AND d.notification_id = m.notification_id AND d.channel = $1
+), told AS (
+  INSERT INTO notify.delivery_events (notification_id, channel, event, attempt, detail)
+  SELECT r.id, $1, r.event, r.attempts, r.detail::jsonb
+  FROM mine m JOIN result r ON r.id = m.notification_id AND r.token = m.token WHERE m.open
+)
+SELECT notification_id, token, open FROM mine
+
+-- name: schedule_retries
+-- In the transaction of settle, and only where there are any: an insert here wakes the relay.
+INSERT INTO notify.scheduled (due_at, notification_id, channels, attempt, reason)
+SELECT clock_timestamp() + make_interval(secs => r.delay), r.id, ARRAY[$1::text], r.attempt, 'retry'
+FROM unnest($2::uuid[], $3::smallint[], $4::float8[]) AS r (id, attempt, delay)
+
+-- name: bury
+-- In the transaction of settle: dead letters, for a person to look at.
+INSERT INTO notify.notifications_failed (notification_id, channel, attempts, error_class, reason, stream, entry_id)
+SELECT r.id, $1, r.attempts, r.error_class, r.reason, $2, r.entry_id
+FROM unnest($3::uuid[], $4::smallint[], $5::text[], $6::text[], $7::text[])
+  AS r (id, attempts, error_class, reason, entry_id)
+
+-- name: bury_undecodable
+-- With its bytes. The unique index on (stream, entry_id) makes an entry that comes twice one dead letter.
+INSERT INTO notify.notifications_failed (channel, error_class, reason, stream, entry_id, raw)
+SELECT $1, 'undecodable', r.reason, $2, r.entry_id, r.raw
+FROM unnest($3::text[], $4::text[], $5::bytea[]) AS r (entry_id, reason, raw)
+ON CONFLICT (stream, entry_id) WHERE raw IS NOT NULL DO NOTHING
+
+-- name: put_in_inbox
+-- In the transaction of settle. Counter rows are locked in order of user_id, so that two batches with the same users
+-- queue up; seq is given under that lock, dense, in the order of the input. What is in the inbox already (a delivery
+-- row lost while its notification stayed) is left out, by the unique index on notification_id.
+WITH item AS (
+  SELECT i.* FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS i (notification_id, user_id, place)
+  WHERE NOT EXISTS (SELECT FROM notify.inbox b WHERE b.notification_id = i.notification_id)
+), counter AS (
+  INSERT INTO notify.inbox_counters AS c (user_id, last_seq, unread, version)
+  SELECT user_id, count(*), count(*), count(*) FROM item GROUP BY user_id ORDER BY user_id
+  ON CONFLICT (user_id) DO UPDATE SET
+    last_seq = c.last_seq + excluded.last_seq, unread = c.unread + excluded.unread, version = c.version + excluded.version
+  RETURNING user_id, last_seq, unread, version
+), placed AS (
+  SELECT i.notification_id, i.user_id, c.last_seq, c.unread, c.version,
+         count(*) OVER (PARTITION BY i.user_id ORDER BY i.place DESC) - 1 AS behind
+  FROM item i JOIN counter c ON c.user_id = i.user_id
+), stored AS (
+  INSERT INTO notify.inbox (user_id, seq, notification_id)
+  SELECT user_id, last_seq - behind, notification_id FROM placed
+  RETURNING notification_id, delivered_at
+)
+SELECT p.notification_id, p.last_seq - p.behind AS seq, p.unread - p.behind AS unread, p.version - p.behind AS version,
+       s.delivered_at
+FROM placed p JOIN stored s ON s.notification_id = p.notification_id
+ORDER BY p.user_id, seq
+
+-- name: inbox_counts
+-- For a hint that may have been lost. Primary key.
+SELECT user_id, last_seq, unread, version FROM notify.inbox_counters WHERE user_id = ANY ($1::text[])
+
+-- name: channel_config
+-- Read again whenever a claim shows another version. Primary key.
+SELECT version, config FROM notify.channels WHERE name = $1
+
+-- name: template_sources
+-- The templates that claims named and this worker has not seen. Primary key; the whole key tells a row changed since.
+SELECT id || '/' || xmin AS template, name, version, subject, body_text, body_html
+FROM notify.templates WHERE id = ANY ($1::uuid[])

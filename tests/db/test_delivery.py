@@ -1,0 +1,320 @@
+"""Claim and settle on real Postgres: who gets a delivery, who may settle it, and by which index."""
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from db import delivery
+from db.delivery import Claim, Claimant, Settlement, Status
+from db.pool import Connection, Pool
+
+PLAIN = Claimant("inapp", "worker-1", UUID(int=1), 60, contacts=False)
+
+
+async def notify(admin: Connection, channel: str = "inapp", **columns: Any) -> UUID:
+    notification_id = uuid4()
+    columns = {
+        "notification_id": notification_id,
+        "event_type": "order.paid",
+        "user_id": "ada",
+        "channels": [channel],
+    } | columns
+    names, places = ", ".join(columns), ", ".join(f"${i + 1}" for i in range(len(columns)))
+    await admin.execute(f"INSERT INTO notify.outbox ({names}) VALUES ({places})", *columns.values())
+    return notification_id
+
+
+async def claim_one(
+    pool: Pool, notification_id: UUID, attempt: int = 0, who: Claimant | None = None
+) -> Claim:
+    who = who or replace(PLAIN, token=uuid4())
+    async with pool.acquire() as connection:
+        (claim,) = await delivery.claim(connection, who, [notification_id], [attempt])
+    return claim
+
+
+async def settle_one(pool: Pool, settlement: Settlement) -> dict[tuple[UUID, UUID], bool]:
+    async with pool.acquire() as connection:
+        return await delivery.settle(connection, "inapp", [settlement])
+
+
+async def lapse(admin: Connection) -> None:
+    """The lease runs out."""
+    await admin.execute("UPDATE notify.deliveries SET lease_until = clock_timestamp() - interval '1 s'")
+
+
+async def test_first_claim_makes_the_delivery(pool: Pool, admin: Connection) -> None:
+    claim = await claim_one(pool, await notify(admin))
+    assert (claim.attempts, claim.attempts_allowed, claim.prior_status, claim.taken_over) == (
+        1,
+        8,
+        None,
+        False,
+    )
+    row = await admin.fetchrow(
+        "SELECT *, lease_until > now() + interval '50 s' AS leased FROM notify.deliveries"
+    )
+    assert row is not None
+    assert (row["status"], row["worker"], row["leased"]) == ("sending", "worker-1", True)
+
+
+async def test_a_held_delivery_is_not_claimed(pool: Pool, admin: Connection) -> None:
+    notification_id = await notify(admin)
+    await claim_one(pool, notification_id)
+    claim = await claim_one(pool, notification_id)
+    assert (claim.attempts, claim.prior_status, claim.known) == (None, "sending", True)
+
+
+async def test_claiming_twice_with_one_token_changes_nothing(pool: Pool, admin: Connection) -> None:
+    """A claim whose reply was lost is sent again."""
+    notification_id = await notify(admin)
+    who = replace(PLAIN, token=uuid4())
+    first = await claim_one(pool, notification_id, who=who)
+    second = await claim_one(pool, notification_id, who=who)
+    assert (first.attempts, second.attempts, second.taken_over) == (1, 1, False)
+
+
+async def test_overlapping_batches_share_out_and_never_deadlock(pool: Pool, admin: Connection) -> None:
+    ids = [await notify(admin) for _ in range(50)]
+
+    async def batch(order: list[UUID]) -> set[UUID]:
+        async with pool.acquire() as connection:
+            who = replace(PLAIN, token=uuid4())
+            claims = await delivery.claim(connection, who, order, [0] * len(order))
+        return {claim.notification_id for claim in claims if claim.attempts is not None}
+
+    taken = await asyncio.gather(*(batch(ids[::step]) for step in (1, -1, 1, -1)))
+    assert sum(len(part) for part in taken) == 50
+    assert set().union(*taken) == set(ids)
+
+
+async def test_an_erased_notification_is_not_known(pool: Pool, admin: Connection) -> None:
+    claim = await claim_one(pool, uuid4())
+    assert (claim.known, claim.attempts) == (False, None)
+
+
+async def test_a_lapsed_lease_is_taken_over_and_told(pool: Pool, admin: Connection) -> None:
+    notification_id = await notify(admin)
+    await claim_one(pool, notification_id)
+    await lapse(admin)
+    claim = await claim_one(pool, notification_id, who=replace(PLAIN, worker="worker-2", token=uuid4()))
+    assert (claim.attempts, claim.taken_over) == (2, True)
+    event = await admin.fetchrow("SELECT * FROM notify.delivery_events")
+    assert event is not None
+    assert (event["event"], event["attempt"]) == ("taken_over", 1)
+    assert json.loads(event["detail"]) == {"from": "worker-1", "by": "worker-2"}
+
+
+@pytest.mark.parametrize(("attempts", "claimed"), [(0, False), (1, True), (2, False)])
+async def test_only_the_entry_of_the_next_attempt_is_claimed(
+    pool: Pool, admin: Connection, attempts: int, claimed: bool
+) -> None:
+    notification_id = await notify(admin)
+    await claim_one(pool, notification_id)
+    await admin.execute("UPDATE notify.deliveries SET status = 'retrying', lease_until = NULL")
+    claim = await claim_one(pool, notification_id, attempts)
+    assert (claim.attempts == 2) is claimed
+
+
+@pytest.mark.parametrize("status", sorted(delivery.FINAL))
+async def test_what_is_final_stays_final(pool: Pool, admin: Connection, status: str) -> None:
+    notification_id = await notify(admin)
+    await claim_one(pool, notification_id)
+    await admin.execute("UPDATE notify.deliveries SET status = $1", status)
+    await lapse(admin)
+    claim = await claim_one(pool, notification_id)
+    assert (claim.attempts, claim.prior_status) == (None, status)
+
+
+async def test_preference_of_the_event_type_wins(pool: Pool, admin: Connection) -> None:
+    await admin.execute(
+        "INSERT INTO notify.user_channel_prefs (user_id, channel, event_type, enabled) VALUES "
+        "('ada', 'inapp', '*', false), ('ada', 'inapp', 'order.paid', true), ('ada', 'email', '*', false)"
+    )
+    assert (await claim_one(pool, await notify(admin))).wanted
+    assert not (await claim_one(pool, await notify(admin, event_type="other"))).wanted
+    assert (await claim_one(pool, await notify(admin, user_id="bob"))).wanted
+
+
+async def test_contact_suppression_and_language(pool: Pool, admin: Connection) -> None:
+    await admin.execute(
+        "INSERT INTO notify.recipients (user_id, email, locale) VALUES ('ada', 'Ada@Example.com', 'de-AT')"
+    )
+    await admin.execute(
+        "INSERT INTO notify.suppressions (channel, address, reason) VALUES ('email', 'ada@example.com', 'bounced')"
+    )
+    who = replace(PLAIN, channel="email", contacts=True, token=uuid4())
+    claim = await claim_one(pool, await notify(admin, "email"), who=who)
+    assert (claim.contact, claim.locale, claim.suppressed) == ("Ada@Example.com", "de-AT", "bounced")
+
+
+@pytest.mark.parametrize(
+    ("template_name", "locale", "expected"),
+    [
+        (None, None, "order.paid//1"),
+        (None, "de-AT", "order.paid/de/2"),
+        (None, "de-CH", "order.paid/de-CH/1"),
+        ("plain", "fr", "plain//1"),
+        ("german", "fr", None),
+    ],
+)
+async def test_template_by_name_then_language_then_version(
+    pool: Pool, admin: Connection, template_name: str | None, locale: str | None, expected: str | None
+) -> None:
+    await admin.execute(
+        "INSERT INTO notify.templates (name, channel, locale, version, subject) "
+        "SELECT n, 'email', l, v, n || '/' || l || '/' || v FROM (VALUES ('order.paid', '', 1), "
+        "('order.paid', 'de', 1), ('order.paid', 'de', 2), ('order.paid', 'de-CH', 1), ('plain', '', 1), "
+        "('german', 'de', 1)) AS t (n, l, v)"
+    )
+    await admin.execute("INSERT INTO notify.recipients (user_id, locale) VALUES ('ada', $1)", locale)
+    who = replace(PLAIN, channel="email", contacts=True, token=uuid4())
+    claim = await claim_one(pool, await notify(admin, "email", template_name=template_name), who=who)
+    subject = None
+    if claim.template:
+        (template,) = await delivery.template_sources(admin, [claim.template])
+        assert template.key == claim.template
+        subject = template.subject
+    assert subject == expected
+
+
+async def test_an_unknown_event_type_gets_the_default_template(pool: Pool, admin: Connection) -> None:
+    who = replace(PLAIN, channel="email", contacts=True, token=uuid4())
+    claim = await claim_one(pool, await notify(admin, "email", event_type="a:b"), who=who)
+    (template,) = await delivery.template_sources(admin, [claim.template or ""])
+    assert template.name == "default"
+
+
+async def test_a_template_changed_in_place_has_another_key(pool: Pool, admin: Connection) -> None:
+    async def key() -> str | None:
+        who = replace(PLAIN, channel="email", contacts=True, token=uuid4())
+        return (await claim_one(pool, await notify(admin, "email"), who=who)).template
+
+    before = await key()
+    await admin.execute("UPDATE notify.templates SET subject = 'new'")
+    assert await key() not in (None, before)
+
+
+async def test_settle_needs_the_token_of_the_claim(pool: Pool, admin: Connection) -> None:
+    """A worker that slept past its lease changes nothing."""
+    notification_id = await notify(admin)
+    sleeper = replace(PLAIN, token=uuid4())
+    await claim_one(pool, notification_id, who=sleeper)
+    await lapse(admin)
+    await claim_one(pool, notification_id)
+    late = Settlement(notification_id, sleeper.token, Status.DELIVERED, "delivered", 1)
+    assert await settle_one(pool, late) == {}
+    assert await admin.fetchval("SELECT status FROM notify.deliveries") == "sending"
+
+
+async def test_settling_twice_is_told_and_changes_nothing(pool: Pool, admin: Connection) -> None:
+    notification_id = await notify(admin)
+    who = replace(PLAIN, token=uuid4())
+    await claim_one(pool, notification_id, who=who)
+    done = Settlement(notification_id, who.token, Status.DELIVERED, "delivered", 1, message_id="<m>")
+    assert await settle_one(pool, done) == {done.key: True}
+    assert await settle_one(pool, done) == {done.key: False}
+    assert await admin.fetchval("SELECT count(*) FROM notify.delivery_events") == 1
+    row = await admin.fetchrow("SELECT * FROM notify.deliveries")
+    assert row is not None
+    assert (row["status"], row["provider_message_id"], row["lease_until"]) == ("delivered", "<m>", None)
+    assert row["settled_at"] is not None
+
+
+async def test_inbox_items_are_placed_once(pool: Pool, admin: Connection) -> None:
+    ids = [await notify(admin) for _ in range(3)]
+    async with pool.acquire() as connection:
+        first = await delivery.put_in_inbox(connection, [(ids[0], "ada"), (ids[1], "bob")])
+        again = await delivery.put_in_inbox(connection, [(ids[1], "bob"), (ids[2], "ada"), (ids[0], "ada")])
+        counts = await delivery.inbox_counts(connection, ["ada", "bob", "eve"])
+    assert {item.notification_id: (item.seq, item.unread, item.version) for item in first} == {
+        ids[0]: (1, 1, 1),
+        ids[1]: (1, 1, 1),
+    }
+    assert [(item.notification_id, item.seq, item.unread, item.version) for item in again] == [
+        (ids[2], 2, 2, 2)
+    ]
+    assert {(item.user_id, item.last_seq) for item in counts} == {("ada", 2), ("bob", 1)}
+
+
+async def seed(admin: Connection) -> None:
+    """Enough rows that a wrong plan would show."""
+    await admin.execute(
+        "INSERT INTO notify.notifications (id, event_type, user_id, channels, payload, priority, created_at) "
+        "SELECT md5(i::text)::uuid, 'order.paid', 'user-' || i, '{email}', '{}', 'normal', now() "
+        "FROM generate_series(1, 20000) i"
+    )
+    await admin.execute(
+        "INSERT INTO notify.deliveries (notification_id, channel, status, attempts_allowed) "
+        "SELECT id, 'email', 'pending', 8 FROM notify.notifications"
+    )
+    await admin.execute(
+        "INSERT INTO notify.recipients (user_id, email) SELECT user_id, user_id || '@x.test' FROM notify.notifications"
+    )
+    await admin.execute(
+        "INSERT INTO notify.user_channel_prefs (user_id, channel) SELECT user_id, 'email' FROM notify.notifications"
+    )
+    await admin.execute(
+        "INSERT INTO notify.suppressions (channel, address, reason) "
+        "SELECT 'email', email, 'test' FROM notify.recipients"
+    )
+    await admin.execute("ANALYZE")
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for part in plan.get("Plans", []) for node in nodes(part))]
+
+
+async def explain(admin: Connection, mode: str, sql: str, *parameters: object) -> list[dict[str, Any]]:
+    """The nodes of the plan that a prepared statement gets, with its parameters known or not."""
+    types = ["text", "uuid[]", "smallint[]", "uuid", "float8", "text", "bool"]
+    if sql is delivery.SQL["settle"]:
+        types = ["text", "uuid[]", "uuid[]", "text[]", "smallint[]", *["text[]"] * 5]
+    values = []
+    for parameter in parameters:
+        text = (
+            str(parameter).replace("'", '"')
+            if not isinstance(parameter, list)
+            else "{" + ",".join(str(item) for item in parameter) + "}"
+        )
+        values.append(f"'{text}'")
+    await admin.execute(f"SET plan_cache_mode = force_{mode}_plan")
+    await admin.execute(f"PREPARE explained ({', '.join(types)}) AS {sql}")
+    plan = await admin.fetchval(f"EXPLAIN (FORMAT json) EXECUTE explained ({', '.join(values)})")
+    await admin.execute("DEALLOCATE explained")
+    return nodes(json.loads(plan)[0]["Plan"])
+
+
+BIG = {"notifications", "deliveries", "recipients", "user_channel_prefs", "suppressions", "inbox"}
+
+
+@pytest.mark.parametrize("mode", ["custom", "generic"])
+async def test_claim_and_settle_go_by_index(admin: Connection, mode: str) -> None:
+    await seed(admin)
+    ids = [row["id"] for row in await admin.fetch("SELECT id FROM notify.notifications LIMIT 10")]
+    token = uuid4()
+    plans = await explain(admin, mode, delivery.SQL["claim"], "email", ids, [0] * 10, token, 60, "w", True)
+    empty = ["x"] * 10
+    plans += await explain(
+        admin, mode, delivery.SQL["settle"], "email", ids, [token] * 10, empty, [0] * 10, *[empty] * 5
+    )
+    scanned = {node["Relation Name"] for node in plans if node["Node Type"] == "Seq Scan"}
+    assert scanned.isdisjoint(BIG), scanned
+    assert "deliveries_pkey" in {node.get("Index Name") for node in plans}
+    assert "notifications_pkey" in {node.get("Index Name") for node in plans}
+
+
+async def test_inapp_claims_look_up_no_contacts(admin: Connection) -> None:
+    """The three lookups stand behind a condition that is false once and for all."""
+    plans = await explain(
+        admin, "generic", delivery.SQL["claim"], "inapp", [uuid4()], [0], uuid4(), 60, "w", False
+    )
+    gated = [node for node in plans if "$7" in node.get("One-Time Filter", "")]
+    relations = {
+        inner.get("Relation Name") for node in gated for inner in nodes(node) if inner.get("Relation Name")
+    }
+    assert relations >= {"recipients", "suppressions", "templates"}

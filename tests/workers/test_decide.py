@@ -1,0 +1,163 @@
+"""The decisions, values in and values out."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from db.delivery import Claim, Status
+from outbox.envelope import Envelope
+from workers.decide import Fate, Rules, fate, settlement, verdict
+from workers.entries import Entry
+from workers.job import Job
+from workers.outcome import (
+    Delivered,
+    LeaseShort,
+    Outcome,
+    Permanent,
+    RecipientGone,
+    Throttled,
+    Transient,
+    Unknown,
+)
+from workers.retry import Backoff
+
+ID = UUID(int=7)
+CLAIM = Claim(
+    notification_id=ID,
+    known=True,
+    prior_status=None,
+    prior_attempts=None,
+    attempts=1,
+    attempts_allowed=8,
+    taken_over=False,
+    canceled=False,
+    expired=False,
+    enabled=True,
+    version=1,
+    on_unknown="resend",
+    wanted=True,
+    contact="ada@example.com",
+    locale=None,
+    time_zone=None,
+    suppressed=None,
+    template="t",
+)
+MAIL = Rules(Backoff(2, 3600), outward=True, needs_contact=True)
+INAPP = Rules(Backoff(2, 3600), outward=False, needs_contact=False)
+
+
+def job(**facts: Any) -> Job:
+    envelope = Envelope(notification_id=ID, event_type="a", user_id="ada", created_at=datetime.now(UTC))
+    entry = Entry(b"1-1", envelope, 0)
+    return Job(entry, replace(CLAIM, **facts), UUID(int=1), time.monotonic() + 60)
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, Fate.OURS),
+        ({"attempts": None, "known": False}, Fate.DROP),
+        ({"attempts": None, "prior_status": "delivered", "prior_attempts": 1}, Fate.REPEAT),
+        ({"attempts": None, "prior_status": "failed", "prior_attempts": 8}, Fate.DROP),
+        ({"attempts": None, "prior_status": "canceled", "prior_attempts": 0}, Fate.DROP),
+        ({"attempts": None, "prior_status": "unknown", "prior_attempts": 1}, Fate.DROP),
+        ({"attempts": None, "prior_status": "retrying", "prior_attempts": 2}, Fate.DROP),
+        ({"attempts": None, "prior_status": "pending", "prior_attempts": 8}, Fate.DROP),
+        ({"attempts": None, "prior_status": "sending", "prior_attempts": 1}, Fate.HELD),
+        # Claimed by another in this very moment: what was seen is what was before.
+        ({"attempts": None, "prior_status": "retrying", "prior_attempts": 0}, Fate.HELD),
+        ({"attempts": None, "prior_status": None}, Fate.HELD),
+    ],
+)
+def test_fate(facts: dict[str, Any], expected: Fate) -> None:
+    assert fate(replace(CLAIM, **facts), attempt=0) is expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "status", "word"),
+    [
+        ({"canceled": True}, Status.CANCELED, "canceled"),
+        ({"expired": True}, Status.EXPIRED, "expires_at"),
+        ({"enabled": False}, Status.SUPPRESSED, "channel email is switched off"),
+        ({"wanted": False}, Status.SUPPRESSED, "switched off by the recipient"),
+        ({"suppressed": "bounced"}, Status.SUPPRESSED, "suppression list: bounced"),
+        ({"contact": None}, Status.FAILED, "no contact"),
+    ],
+)
+def test_what_must_not_be_sent(facts: dict[str, Any], status: Status, word: str) -> None:
+    settled = verdict(job(**facts), "email", MAIL)
+    assert settled is not None
+    assert settled.status is status
+    assert word in (settled.reason or "")
+    assert settled.attempts == 0, "no attempt was made"
+    assert settled.dead is (status is Status.FAILED)
+    assert settled.retry_in is None
+
+
+def test_what_may_be_sent() -> None:
+    assert verdict(job(), "email", MAIL) is None
+    assert verdict(job(contact=None), "inapp", INAPP) is None
+
+
+@pytest.mark.parametrize(("on_unknown", "held"), [("hold", True), ("resend", False)])
+def test_a_lost_attempt_is_held_or_sent_again(on_unknown: str, held: bool) -> None:
+    settled = verdict(job(taken_over=True, attempts=2, on_unknown=on_unknown), "email", MAIL)
+    if held:
+        assert settled is not None
+        assert (settled.status, settled.dead, settled.attempts) == (Status.UNKNOWN, True, 1)
+    else:
+        assert settled is None
+
+
+def test_a_lost_attempt_inside_postgres_left_nothing() -> None:
+    assert verdict(job(taken_over=True, attempts=2, on_unknown="hold"), "inapp", INAPP) is None
+
+
+def test_an_entry_that_kills_every_worker_ends() -> None:
+    settled = verdict(job(taken_over=True, attempts=9), "inapp", INAPP)
+    assert settled is not None
+    assert (settled.status, settled.error_class, settled.dead) == (Status.FAILED, "worker_lost", True)
+    outward = verdict(job(taken_over=True, attempts=9), "email", MAIL)
+    assert outward is not None
+    assert outward.status is Status.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "error_class", "dead"),
+    [
+        (Delivered("<m>"), Status.DELIVERED, None, False),
+        (Transient("smtp_4xx", "busy"), Status.RETRYING, "smtp_4xx", False),
+        (Throttled("slow down"), Status.RETRYING, "throttled", False),
+        (Permanent("smtp_5xx", "no"), Status.FAILED, "smtp_5xx", True),
+        (RecipientGone("gone"), Status.FAILED, "recipient_gone", True),
+        (Unknown("silence"), Status.RETRYING, "unknown", False),
+    ],
+)
+def test_outcomes(outcome: Outcome, status: Status, error_class: str | None, dead: bool) -> None:
+    settled = settlement(job(), outcome, MAIL, 0.5)
+    assert settled is not None
+    assert (settled.status, settled.error_class, settled.dead) == (status, error_class, dead)
+    assert settled.retry_in == (2 if status is Status.RETRYING else None)
+    assert settled.message_id == ("<m>" if status is Status.DELIVERED else None)
+
+
+@pytest.mark.parametrize("outcome", [Transient("smtp_4xx", "busy"), Throttled("slow down")])
+def test_after_the_last_attempt_comes_the_dead_letter(outcome: Outcome) -> None:
+    settled = settlement(job(attempts=8), outcome, MAIL, 0.5)
+    assert settled is not None
+    assert (settled.status, settled.dead, settled.retry_in) == (Status.FAILED, True, None)
+
+
+@pytest.mark.parametrize("facts", [{"on_unknown": "hold"}, {"attempts": 8}])
+def test_unknown_is_held_by_policy_or_at_the_end(facts: dict[str, Any]) -> None:
+    settled = settlement(job(**facts), Unknown("silence"), MAIL, 0.5)
+    assert settled is not None
+    assert (settled.status, settled.dead, settled.retry_in) == (Status.UNKNOWN, True, None)
+
+
+def test_a_short_lease_settles_nothing() -> None:
+    assert settlement(job(), LeaseShort(), MAIL, 0.5) is None

@@ -1,0 +1,84 @@
+"""Settling: one bad result harms only itself, and what is committed is acknowledged in the end."""
+
+import time
+from uuid import uuid4
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from db import delivery
+from db.delivery import Claimant, Settlement, Status
+from db.pool import Pool
+from outbox.streams import GROUP
+from tests.workers.conftest import Road
+from workers.entries import Entry, decode
+from workers.inapp import InApp
+from workers.job import Job
+from workers.main import connect
+from workers.reader import Reader, Source
+from workers.settler import Settled, Settler
+
+
+async def claimed(road: Road, pool: Pool) -> Job:
+    """One entry, read and claimed as a runner does it."""
+    notification_id = await road.send()
+    stream = road.settings.keys.stream("inapp")
+    if not await road.redis.xinfo_groups(stream):
+        await road.redis.xgroup_create(stream, GROUP, id="0")
+    source = Source(stream, "me", lease_seconds=60)
+    (raw,) = await Reader(road.redis, source).read(1)
+    entry = decode(raw)
+    assert isinstance(entry, Entry)
+    who = Claimant("inapp", "me", uuid4(), 60, contacts=False)
+    async with pool.acquire() as connection:
+        (claim,) = await delivery.claim(connection, who, [notification_id], [0])
+    return Job(entry, claim, who.token, time.monotonic() + 60)
+
+
+def delivered(job: Job, reason: str | None = None) -> Settled:
+    return Settled(
+        job, Settlement(job.entry.notification_id, job.token, Status.DELIVERED, "delivered", 1, reason=reason)
+    )
+
+
+@pytest.fixture
+def settler(road: Road, pool: Pool) -> Settler:
+    return Settler(pool, road.redis, InApp(road.settings.keys, 100), road.settings.keys.stream("inapp"))
+
+
+async def test_one_bad_result_harms_only_itself(road: Road, pool: Pool, settler: Settler) -> None:
+    released: list[bytes] = []
+    settler.release = released.extend
+    good, bad, other = [await claimed(road, pool) for _ in range(3)]
+    for result in (delivered(good), delivered(bad, reason="Postgres cannot hold \x00"), delivered(other)):
+        settler.add(result)
+    await settler.flush()
+    states = [await road.status(job.entry.notification_id) for job in (good, bad, other)]
+    assert states == ["delivered", "sending", "delivered"]
+    assert sorted(released) == sorted(job.entry.id for job in (good, bad, other))
+    assert await road.redis.xlen(settler.stream) == 1, "the bad one is left pending"
+
+
+async def test_a_commit_is_acknowledged_once_redis_is_back(road: Road, pool: Pool, settler: Settler) -> None:
+    job = await claimed(road, pool)
+    there, settler.redis = settler.redis, connect("redis://127.0.0.1:1")
+    settler.add(delivered(job))
+    with pytest.raises(RedisConnectionError):
+        await settler.flush()
+    assert await road.status(job.entry.notification_id) == "delivered"
+    assert await there.xlen(settler.stream) == 1
+    await settler.redis.aclose()
+    settler.redis = there
+    await settler.flush()
+    assert await there.xlen(settler.stream) == 0
+    assert await road.admin.fetchval("SELECT count(*) FROM notify.inbox") == 1
+
+
+async def test_the_same_result_again_changes_nothing(road: Road, pool: Pool, settler: Settler) -> None:
+    """As after a commit whose reply was lost."""
+    job = await claimed(road, pool)
+    for _ in range(2):
+        settler.add(delivered(job))
+        await settler.flush()
+    assert await road.admin.fetchval("SELECT unread FROM notify.inbox_counters") == 1
+    assert len(await road.events(job.entry.notification_id)) == 1

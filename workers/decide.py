@@ -1,0 +1,176 @@
+"""The decisions: is an entry ours, may it be sent, and what becomes of it after the attempt. Pure."""
+
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import assert_never
+
+from db.delivery import FINAL, Claim, Settlement, Status
+from workers.job import Job
+from workers.outcome import (
+    Delivered,
+    LeaseShort,
+    Outcome,
+    Permanent,
+    RecipientGone,
+    Throttled,
+    Transient,
+    Unknown,
+    clean,
+)
+from workers.retry import Backoff
+
+LOST = "a worker stopped during the attempt, so nobody knows whether it arrived"
+
+
+class Fate(Enum):
+    """What to do with an entry after the claim."""
+
+    OURS = auto()
+    DROP = auto()  # nothing left to do: erased, settled, or an attempt that is over
+    REPEAT = auto()  # delivered before: drop, but its hint may have been lost
+    HELD = auto()  # another worker has it: it stays pending, and comes again if that worker dies
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the decisions depend on besides the facts."""
+
+    backoff: Backoff
+    outward: bool  # the channel reaches outside Postgres
+    needs_contact: bool
+
+
+def fate(claim: Claim, attempt: int) -> Fate:
+    """`attempt` is the entry's: how many attempts were made before it was written."""
+    if claim.attempts is not None:
+        return Fate.OURS
+    if not claim.known:
+        return Fate.DROP
+    match claim.prior_status:
+        case Status.DELIVERED:
+            return Fate.REPEAT
+        case Status.PENDING | Status.RETRYING if claim.prior_attempts != attempt:
+            return Fate.DROP
+        case status if status in FINAL:
+            return Fate.DROP
+    # Sending, or claimed by someone else in this very moment.
+    return Fate.HELD
+
+
+def verdict(job: Job, channel: str, rules: Rules) -> Settlement | None:
+    """The settlement of what must not be sent, or None: go on and send."""
+    claim = job.claim
+    if claim.taken_over and rules.outward and claim.on_unknown == "hold":
+        return unmade(job, Status.UNKNOWN, LOST, error_class="unknown", dead=True)
+    if (claim.attempts or 0) > (claim.attempts_allowed or 0):
+        return worn_out(job, rules)
+    if claim.canceled:
+        return unmade(job, Status.CANCELED, "canceled before it was sent")
+    if claim.expired:
+        return unmade(job, Status.EXPIRED, "expires_at was over before it was sent")
+    return unwanted(job, channel) or (unreachable(job, channel) if rules.needs_contact else None)
+
+
+def unwanted(job: Job, channel: str) -> Settlement | None:
+    if not job.claim.enabled:
+        return unmade(job, Status.SUPPRESSED, f"channel {channel} is switched off")
+    if not job.claim.wanted:
+        return unmade(job, Status.SUPPRESSED, "switched off by the recipient")
+    return None
+
+
+def unreachable(job: Job, channel: str) -> Settlement | None:
+    if job.claim.contact is None:
+        reason = f"no contact for channel {channel} is known of this recipient"
+        return unmade(job, Status.FAILED, reason, error_class="no_contact", dead=True)
+    if job.claim.suppressed is not None:
+        reason = f"the address is on the suppression list: {clean(job.claim.suppressed)}"
+        return unmade(job, Status.SUPPRESSED, reason)
+    return None
+
+
+def worn_out(job: Job, rules: Rules) -> Settlement:
+    """The last attempt allowed ended with its worker."""
+    if rules.outward:
+        return unmade(job, Status.UNKNOWN, LOST, error_class="unknown", dead=True)
+    reason = "workers stopped during every attempt allowed"
+    return unmade(job, Status.FAILED, reason, error_class="worker_lost", dead=True)
+
+
+def unmade(
+    job: Job, status: Status, reason: str, *, error_class: str | None = None, dead: bool = False
+) -> Settlement:
+    """Settled without an attempt: the one that the claim counted is taken back."""
+    settled = made(job, status, error_class, reason)
+    return replace(settled, attempts=settled.attempts - 1, dead=dead)
+
+
+def settlement(job: Job, outcome: Outcome, rules: Rules, chance: float) -> Settlement | None:
+    """What an outcome leads to. None: nothing happened, leave the lease to run out."""
+    match outcome:
+        case Delivered(message_id):
+            result = made(job, Status.DELIVERED, message_id=message_id)
+        case Transient(error_class, reason, retry_after):
+            delay = rules.backoff.delay(attempts(job), chance, retry_after)
+            result = retry(job, error_class, reason, delay)
+        case Throttled(reason, retry_after):
+            result = retry(job, "throttled", reason, rules.backoff.delay(attempts(job), chance, retry_after))
+        case Permanent(error_class, reason):
+            result = dead(job, error_class, reason)
+        case RecipientGone(reason):
+            result = dead(job, "recipient_gone", reason)
+        case Unknown(reason):
+            result = in_doubt(job, reason, rules.backoff.delay(attempts(job), chance))
+        case LeaseShort():
+            return None
+        case _:
+            assert_never(outcome)
+    return result
+
+
+def retry(job: Job, error_class: str, reason: str, delay: float) -> Settlement:
+    """Another attempt, or none where all that are allowed have been made."""
+    if worn(job):
+        return dead(job, error_class, reason)
+    return replace(made(job, Status.RETRYING, error_class, reason), retry_in=delay)
+
+
+def in_doubt(job: Job, reason: str, delay: float) -> Settlement:
+    """It may have arrived: the channel says whether to send again or to hold for a person."""
+    if job.claim.on_unknown == "resend" and not worn(job):
+        return retry(job, "unknown", reason, delay)
+    return replace(made(job, Status.UNKNOWN, "unknown", reason), dead=True)
+
+
+def dead(job: Job, error_class: str, reason: str) -> Settlement:
+    return replace(made(job, Status.FAILED, error_class, reason), dead=True)
+
+
+def worn(job: Job) -> bool:
+    return attempts(job) >= (job.claim.attempts_allowed or 0)
+
+
+def attempts(job: Job) -> int:
+    return job.claim.attempts or 1
+
+
+def made(
+    job: Job,
+    status: Status,
+    error_class: str | None = None,
+    reason: str | None = None,
+    *,
+    message_id: str | None = None,
+) -> Settlement:
+    """Settled after an attempt."""
+    return Settlement(
+        job.claim.notification_id,
+        job.token,
+        status,
+        event=status.value,
+        attempts=attempts(job),
+        error_class=error_class,
+        reason=reason,
+        message_id=message_id,
+        entry_id=job.entry.id.decode(),
+    )

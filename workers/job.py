@@ -1,0 +1,74 @@
+"""A job: one claimed delivery on its way through the pipeline, and what a channel must offer to the runner."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from db.delivery import Claim
+from db.pool import Executor
+from workers.entries import Entry
+from workers.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What was read and what was claimed. `ends` is when the lease runs out, on the monotonic clock."""
+
+    entry: Entry
+    claim: Claim
+    token: UUID
+    ends: float
+
+    def lasts(self, seconds: float) -> bool:
+        """Whether the lease holds for so long yet. A process that was frozen finds out here, before it sends."""
+        return self.ends - time.monotonic() >= seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Something to publish once the transaction is committed."""
+
+    channel: str
+    message: str
+
+
+class Channel(Protocol):
+    """One way to reach people. One instance for each lane, so that lanes share neither connections nor limits."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def outward(self) -> bool:
+        """Whether an attempt has effects outside Postgres. If not, an attempt without an end had none."""
+        ...
+
+    @property
+    def capacity(self) -> int:
+        """How many entries a lane holds at once."""
+        ...
+
+    @property
+    def budget(self) -> float:
+        """Seconds that an attempt may take; it starts only where the lease lasts that long."""
+        ...
+
+    async def prepare(self, executor: Executor, claims: Sequence[Claim]) -> None:
+        """Fetch what these claims need and this worker does not have yet: config, templates."""
+        ...
+
+    async def attempt(self, job: Job) -> Outcome:
+        """Deliver once."""
+        ...
+
+    async def within(self, executor: Executor, delivered: Sequence[Job]) -> Sequence[Hint]:
+        """What belongs into the transaction that settles these as delivered."""
+        ...
+
+    async def again(self, executor: Executor, user_ids: Sequence[str]) -> Sequence[Hint]:
+        """Hints for deliveries that were settled earlier, perhaps by a worker that died before it published."""
+        ...
+
+    async def close(self) -> None: ...

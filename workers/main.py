@@ -1,0 +1,122 @@
+"""The worker process: for each channel and lane a runner of its own, beside the probes."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from db.pool import Pool, open_pool
+from outbox.errors import SettingsError
+from outbox.log import get
+from outbox.probes import Health, serve_probes
+from outbox.service import Stop
+from outbox.settings import Settings
+from outbox.streams import LANES
+from workers.decide import Rules
+from workers.email import Email
+from workers.inapp import InApp
+from workers.job import Channel
+from workers.reader import Reader, Source
+from workers.retry import Backoff
+from workers.runner import Brake, Lane, Runner
+from workers.settler import Settler
+
+log = get("worker")
+
+# In-app is only a transaction: large batches, in which a thousand are quicker than ten alone.
+INAPP_CAPACITY = 1_000
+CLOSE_SECONDS = 5.0
+
+
+def inapp(settings: Settings) -> Channel:
+    return InApp(settings.keys, INAPP_CAPACITY)
+
+
+def email(settings: Settings) -> Channel:
+    return Email(settings.worker_concurrency, settings.worker_lease)
+
+
+CHANNELS: dict[str, Callable[[Settings], Channel]] = {"inapp": inapp, "email": email}
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the lanes have in common."""
+
+    settings: Settings
+    pool: Pool
+    redis: "Redis"
+    health: Health
+    stop: Stop
+
+
+async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
+    """Work on these channels until asked to stop. Raises SettingsError for a channel without a module here."""
+    names = check(channels)
+    pool = await open_pool(settings.database, name="worker", size=2 * len(names) * len(LANES) + 2)
+    shared = Shared(settings, pool, connect(settings.redis), Health(), stop)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for name in names:
+                brake = Brake()
+                for lane in LANES:
+                    tasks.create_task(run_lane(shared, name, lane.value, brake))
+            tasks.create_task(serve_probes(shared.health, settings.host, settings.worker_port, stop))
+            log.info("worker.started", channels=names, port=settings.worker_port)
+    finally:
+        await shared.redis.aclose()
+        await close(pool)
+
+
+def check(channels: Sequence[str]) -> list[str]:
+    known = ", ".join(CHANNELS)
+    if not channels:
+        raise SettingsError(f"name at least one channel to work on; available: {known}")
+    for name in channels:
+        if name not in CHANNELS:
+            raise SettingsError(f"channel {name!r} has no worker here; available: {known}")
+    return list(dict.fromkeys(channels))
+
+
+async def run_lane(shared: Shared, name: str, lane: str, brake: Brake) -> None:
+    settings = shared.settings
+    channel = CHANNELS[name](settings)
+    source = Source(settings.keys.stream(name, lane), consumer_name(), settings.worker_lease)
+    own = connect(settings.redis)
+    rules = Rules(
+        Backoff(settings.retry_base, settings.retry_cap), channel.outward, needs_contact=channel.outward
+    )
+    settler = Settler(shared.pool, shared.redis, channel, source.stream)
+    runner = Runner(
+        Lane(lane, channel, rules, shared.pool, Reader(own, source), brake), settler, settings.shutdown_grace
+    )
+    shared.health.add(f"{name}.{lane}", runner.trouble)
+    try:
+        await runner.run(shared.stop)
+    finally:
+        await channel.close()
+        await own.aclose()
+
+
+def consumer_name() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def connect(url: str) -> "Redis":
+    """No retries inside the client: a repeated read would lose the first reply's entries without our knowing."""
+    return Redis.from_url(url, protocol=2, retry=Retry(NoBackoff(), 0), health_check_interval=0)
+
+
+async def close(pool: Pool) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await pool.close()
+    except (TimeoutError, OSError, asyncpg.PostgresError):
+        pool.terminate()

@@ -1,0 +1,17 @@
+"""What the workers count. The names are part of the public surface: dashboards and alerts rest on them."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+PROCESSED = Counter("notifications_processed_total", "Deliveries settled", ["channel", "status"])
+FAILED = Counter("notifications_failed_total", "Attempts that failed, by class", ["channel", "error_type"])
+SECONDS = Histogram(
+    "notification_processing_seconds",
+    "From creation to delivery, in seconds",
+    ["channel"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200),
+)
+IN_FLIGHT = Gauge("outbox_worker_in_flight", "Entries read and not yet acknowledged", ["channel", "lane"])
+CLAIMS = Counter("outbox_worker_claims_total", "Entries by the answer to their claim", ["channel", "answer"])
+TAKEN_OVER = Counter("outbox_worker_taken_over_total", "Deliveries taken over from dead workers", ["channel"])
+LEASE_LOST = Counter("outbox_worker_lease_lost_total", "Results that came after the lease", ["channel"])
+SETTLE_SECONDS = Histogram("outbox_worker_settle_seconds", "One settle transaction", ["channel"])

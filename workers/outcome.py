@@ -1,0 +1,67 @@
+"""How an attempt ended, classed by what is to be done about it. Every channel speaks in these."""
+
+import re
+from dataclasses import dataclass
+
+ADDRESS = re.compile(r"[^\s<>@\"']+@[^\s<>@\"']+")
+UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+REASON_CHARACTERS = 300
+
+
+def clean(reason: str) -> str:
+    """A reason fit for the timeline: no addresses, nothing Postgres cannot hold, not long."""
+    return ADDRESS.sub("***@***", UNSTORABLE.sub(" ", reason)).strip()[:REASON_CHARACTERS]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The far side took it."""
+
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transient:
+    """Not now: try again later, not before `retry_after` seconds where the far side named a time."""
+
+    error_class: str
+    reason: str
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """Too much: try again later, and slow the whole channel down meanwhile."""
+
+    reason: str
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Permanent:
+    """Never, whatever the number of attempts."""
+
+    error_class: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientGone:
+    """Permanent, and no other message will ever reach this address."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The request left, no answer came: it may have arrived. The channel's policy decides."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseShort:
+    """Nothing was sent, because the lease would not have lasted: left to whoever takes over."""
+
+
+Outcome = Delivered | Transient | Throttled | Permanent | RecipientGone | Unknown | LeaseShort

@@ -1,0 +1,20 @@
+"""When to try again: exponential back-off with jitter, and the far side's own wish. Pure."""
+
+from dataclasses import dataclass
+
+# The spread keeps the retries of one outage from coming back as one wave.
+JITTER = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """In seconds. No delay is longer than the cap, jitter and a far side's Retry-After included."""
+
+    base: float
+    cap: float
+
+    def delay(self, attempt: int, chance: float, retry_after: float | None = None) -> float:
+        """Seconds to wait after the attempt-th attempt failed (the first is 1). `chance` lies in [0, 1)."""
+        doubled = self.base * 2.0 ** min(max(attempt - 1, 0), 40)
+        jittered = min(doubled, self.cap) * (1 - JITTER + 2 * JITTER * chance)
+        return min(self.cap, max(jittered, retry_after or 0.0))

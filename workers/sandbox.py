@@ -1,0 +1,207 @@
+"""The child process that renders templates (python -I sandbox.py). It holds no secrets and can be killed.
+
+A template comes from the database, so whoever may write one must not reach the system or hang a worker. The jinja2
+sandbox closes the way to Python's inside; it does not bound cost, so this process does: memory by rlimit, time by an
+alarm, and by the parent, who kills it. Frames on both pipes: four bytes of length, big endian, then JSON.
+"""
+
+import contextlib
+import json
+import re
+import resource
+import signal
+import struct
+import sys
+import traceback
+from functools import lru_cache
+from types import FrameType
+from typing import Any, BinaryIO
+
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined
+from jinja2 import filters as jinja_filters
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+SOURCE_BYTES = 65_536
+OUTPUT_BYTES = 262_144
+WIDTH = 1_000
+DIGITS = 512  # bits of a whole number
+MEMORY_BYTES = 512 * 1024 * 1024
+PARTS = ("subject", "text", "html")
+WIDE = re.compile(r"\d{4,}|\*")
+# Their cost follows a number the template gives, not the size of what it was given.
+WIDENING = frozenset({"center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map"})
+
+
+class TimeLimitError(Exception):
+    """The template took longer than it may."""
+
+
+class TooLargeError(Exception):
+    """The template made more than it may. The message says of what."""
+
+
+class Missing(StrictUndefined):
+    """What a payload does not hold is false in a test, but must not be printed or walked over."""
+
+    __bool__ = Undefined.__bool__  # type: ignore[assignment]  # StrictUndefined's never return
+    __eq__ = Undefined.__eq__  # type: ignore[assignment]
+    __ne__ = Undefined.__ne__  # type: ignore[assignment]
+    __hash__ = Undefined.__hash__  # type: ignore[assignment]
+
+
+class Environment(ImmutableSandboxedEnvironment):
+    """The sandbox, with the operators and methods that make much out of little bounded or shut."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**":
+            refuse(whole(left) and whole(right) and left.bit_length() * abs(right) > DIGITS, "a power")
+        elif operator == "*":
+            refuse_product(left, right)
+        elif isinstance(left, str):
+            refuse(bool(WIDE.search(left)), "a format")
+        return super().call_binop(context, operator, left, right)
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        if isinstance(obj, str) and attr in WIDENING:
+            return False
+        return super().is_safe_attribute(obj, attr, value)
+
+    def wrap_str_format(self, value: Any) -> None:
+        """Jinja2 would let str.format through in a safe disguise; safe it is, but not cheap."""
+        return
+
+
+def whole(value: Any) -> bool:
+    return isinstance(value, int)
+
+
+def refuse(too_large: bool, what: str) -> None:
+    if too_large:
+        raise TooLargeError(f"{what} larger than a template may make")
+
+
+def refuse_product(left: Any, right: Any) -> None:
+    if whole(left) and whole(right):
+        refuse(left.bit_length() + right.bit_length() > DIGITS, "a number")
+    for value, times in ((left, right), (right, left)):
+        if hasattr(value, "__len__") and whole(times):
+            refuse(len(value) * times > SOURCE_BYTES, "a repetition")
+
+
+def bounded_center(value: str, width: int = 80) -> str:
+    refuse(width > WIDTH, "a width")
+    return jinja_filters.do_center(value, width)
+
+
+def bounded_indent(s: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
+    refuse((width if isinstance(width, int) else len(width)) > WIDTH, "an indent")
+    return jinja_filters.do_indent(s, width, first, blank)
+
+
+def bounded_format(value: str, *args: Any, **kwargs: Any) -> str:
+    refuse(bool(WIDE.search(value)), "a format")
+    return jinja_filters.do_format(value, *args, **kwargs)
+
+
+def environment(autoescape: bool) -> Environment:
+    made = Environment(autoescape=autoescape, undefined=Missing, cache_size=0, keep_trailing_newline=False)
+    made.filters |= {"center": bounded_center, "indent": bounded_indent, "format": bounded_format}
+    made.globals.pop("lipsum", None)
+    return made
+
+
+PLAIN, ESCAPING = environment(False), environment(True)
+
+
+@lru_cache(maxsize=256)
+def compiled(source: str, escaped: bool) -> Template:
+    return (ESCAPING if escaped else PLAIN).from_string(source)
+
+
+def on_alarm(_: int, __: FrameType | None) -> None:
+    raise TimeLimitError
+
+
+def render(request: dict[str, Any]) -> dict[str, Any]:
+    """The parts rendered, or {"error", "part", "line"}; never an exception."""
+    part = ""
+    signal.setitimer(signal.ITIMER_REAL, request["seconds"])
+    try:
+        rendered = {}
+        for part in PARTS:
+            rendered[part] = render_part(request[part], part == "html", request["variables"])
+    except Exception as error:  # a foreign program may raise anything
+        return {"error": explain(error), "part": part, "line": line_of(error)}
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return rendered
+
+
+def render_part(source: str, escaped: bool, variables: dict[str, Any]) -> str:
+    if len(source.encode()) > SOURCE_BYTES:
+        raise TooLargeError(f"its source is larger than {SOURCE_BYTES} bytes")
+    pieces, size = [], 0
+    for piece in compiled(source, escaped).generate(variables):
+        size += len(piece.encode())
+        if size > OUTPUT_BYTES:
+            raise TooLargeError(f"its output is larger than {OUTPUT_BYTES} bytes")
+        pieces.append(piece)
+    return "".join(pieces)
+
+
+def explain(error: BaseException) -> str:
+    """What is wrong, for the template's author. Only errors whose text holds no value of the payload are quoted."""
+    match error:
+        case TimeLimitError():
+            return "took too long"
+        case MemoryError():
+            return "used too much memory"
+        case TooLargeError() | SecurityError() | TemplateError():
+            return str(error)
+        case _:
+            return type(error).__name__
+
+
+def line_of(error: BaseException) -> int | None:
+    if isinstance(error, TemplateSyntaxError):
+        return error.lineno
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<template>"
+    ]
+    return lines[-1] if lines else None
+
+
+def frames(pipe: BinaryIO) -> Any:
+    while len(head := pipe.read(4)) == 4:
+        yield json.loads(pipe.read(struct.unpack("!I", head)[0]))
+
+
+def limit() -> None:
+    """By the kernel: memory, and no files written."""
+    for what, most in (
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+    ):
+        # macOS does not take every limit; the alarm and the cap on the output stand without it.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(what, (most, most))
+
+
+def main() -> None:
+    limit()
+    # The parent decides when this ends: its pipe is closed then, whatever becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, on_alarm)
+    for request in frames(sys.stdin.buffer):
+        answer = json.dumps(render(request)).encode()
+        sys.stdout.buffer.write(struct.pack("!I", len(answer)) + answer)
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The end of the pipeline: results are gathered, settled in one transaction, and only then acknowledged.
+
+Every step may be repeated: a settle is bound to its lease token, an acknowledgement to its entry id, and an entry
+that is never acknowledged comes again and finds its delivery settled.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+import asyncpg
+from redis.asyncio import Redis
+
+from db import delivery
+from db.delivery import Settlement, Status, Undecodable
+from db.pool import Executor, Pool
+from outbox.log import get
+from outbox.service import Stop, describe, run_loop, wait
+from outbox.streams import GROUP
+from workers import metrics
+from workers.job import Channel, Hint, Job
+
+log = get("worker")
+
+BATCH = 500
+LINGER_SECONDS = 0.002
+IDLE_SECONDS = 60.0
+# How long a settle that has begun may go on after a cancellation.
+SHIELD_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A claimed delivery and what is to be written about it."""
+
+    job: Job
+    settlement: Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """An entry with nothing left to do. `user_id`: it was delivered before, perhaps without its hint."""
+
+    entry_id: bytes
+    user_id: str | None = None
+
+
+Finished = Settled | Dropped | Undecodable
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a settle did, and what is to be published after its commit. `fresh` as delivery.settle gives it."""
+
+    fresh: dict[tuple[UUID, UUID], bool]
+    hints: Sequence[Hint]
+
+
+@dataclass(slots=True)
+class Acks:
+    """What is committed and not yet said to Redis. It is kept through a Redis outage."""
+
+    hints: list[Hint] = field(default_factory=list)
+    ids: list[bytes] = field(default_factory=list)
+
+
+class Settler:
+    """Of one lane. `release` is told the ids of entries that this worker holds no longer."""
+
+    def __init__(self, pool: Pool, redis: "Redis", channel: Channel, stream: str) -> None:
+        self.pool, self.redis, self.channel, self.stream = pool, redis, channel, stream
+        self.release: Callable[[Iterable[bytes]], None] = lambda _: None
+        self.done = Stop()
+        self.underway = 0  # attempts that may finish soon
+        self._buffer: list[Finished] = []
+        self._acks = Acks()
+        self._wake = asyncio.Event()
+
+    def add(self, finished: Finished) -> None:
+        self._buffer.append(finished)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until `done` is asked for; then what is left."""
+        await run_loop(f"settle {self.stream}", self.step, self._wake, self.done)
+        while self._buffer or self._acks.ids:
+            await self.flush()
+
+    async def step(self) -> float:
+        """Settle what has gathered. While one transaction runs the next batch gathers by itself; the short linger
+        is for those that are about to finish."""
+        if not self._buffer and not self._acks.ids:
+            return IDLE_SECONDS
+        if self.underway and len(self._buffer) < BATCH:
+            await wait(self.done.asked, LINGER_SECONDS)
+        await shielded(self.flush())
+        return 0 if self._buffer else IDLE_SECONDS
+
+    async def flush(self) -> None:
+        batch = self._buffer[:BATCH]
+        if batch:
+            with metrics.SETTLE_SECONDS.labels(self.channel.name).time():
+                await self.commit(batch)
+            del self._buffer[: len(batch)]
+        await self.acknowledge()
+
+    async def commit(self, batch: Sequence[Finished]) -> None:
+        """All in one transaction. Should Postgres refuse what one of them holds, each gets its own, so that one
+        bad result harms only itself: it is left pending, and comes again."""
+        try:
+            await self.settle(batch)
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError):
+            for finished in batch:
+                try:
+                    await self.settle([finished])
+                except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+                    log.error("worker.result_refused", stream=self.stream, error=describe(error))
+                    self.release([entry_id(finished)])
+
+    async def settle(self, batch: Sequence[Finished]) -> None:
+        results = [item for item in batch if isinstance(item, Settled)]
+        undecodable = [item for item in batch if isinstance(item, Undecodable)]
+        name = self.channel.name
+        async with self.pool.acquire() as connection:
+            async with connection.transaction():
+                if undecodable:
+                    await delivery.bury_undecodable(connection, name, self.stream, undecodable)
+                written = await self.write(connection, results) if results else Written({}, [])
+            hints = [*written.hints, *await self.again(connection, batch, written)]
+        lost = [item for item in results if item.settlement.key not in written.fresh]
+        count([item for item in results if written.fresh.get(item.settlement.key)], undecodable, name)
+        self.note_lost(lost)
+        lost_ids = {item.job.entry.id for item in lost}
+        self._acks.hints += hints
+        self._acks.ids += [key for item in batch if (key := entry_id(item)) not in lost_ids]
+
+    async def write(self, connection: Executor, results: Sequence[Settled]) -> Written:
+        """The deliveries, then what follows from those of them that are still ours."""
+        name = self.channel.name
+        fresh = await delivery.settle(connection, name, [item.settlement for item in results])
+        ours = [item for item in results if fresh.get(item.settlement.key)]
+        settlements = [item.settlement for item in ours]
+        await delivery.schedule_retries(connection, name, settlements)
+        await delivery.bury(connection, name, self.stream, settlements)
+        delivered = [item.job for item in ours if item.settlement.status is Status.DELIVERED]
+        return Written(fresh, await self.channel.within(connection, delivered) if delivered else [])
+
+    async def again(
+        self, connection: Executor, batch: Sequence[Finished], written: Written
+    ) -> Sequence[Hint]:
+        """Hints for what was delivered before: by another worker, or by a settle whose reply was lost."""
+        users = {item.user_id for item in batch if isinstance(item, Dropped) and item.user_id is not None}
+        for item in batch:
+            if isinstance(item, Settled) and written.fresh.get(item.settlement.key) is False:
+                users.add(item.job.entry.envelope.user_id)
+        return await self.channel.again(connection, sorted(users)) if users else []
+
+    async def acknowledge(self) -> None:
+        """Hints, XACK and XDEL in one round trip. If it fails all of it is said again: hints may come twice."""
+        ids, hints = self._acks.ids, self._acks.hints
+        if not ids:
+            return
+        pipe = self.redis.pipeline(transaction=False)
+        for hint in hints:
+            pipe.publish(hint.channel, hint.message)
+        pipe.xack(self.stream, GROUP, *ids)
+        pipe.xdel(self.stream, *ids)
+        await pipe.execute()
+        self._acks = Acks()
+        self.release(ids)
+
+    def note_lost(self, lost: Sequence[Settled]) -> None:
+        """Their entries are left pending: they belong to whoever took the deliveries over."""
+        if lost:
+            metrics.LEASE_LOST.labels(self.channel.name).inc(len(lost))
+            log.warning("worker.lease_lost", stream=self.stream, entries=len(lost))
+            self.release([item.job.entry.id for item in lost])
+
+
+def entry_id(finished: Finished) -> bytes:
+    match finished:
+        case Settled():
+            return finished.job.entry.id
+        case Dropped():
+            return finished.entry_id
+        case Undecodable():
+            return finished.entry_id.encode()
+
+
+async def shielded(work: Coroutine[object, object, None]) -> None:
+    """Await it; a cancellation does not cut it off between the commit and the acknowledgement."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=SHIELD_SECONDS)
+        task.cancel()
+        raise
+
+
+def count(settled: Sequence[Settled], undecodable: Sequence[Undecodable], channel: str) -> None:
+    """Metrics and logs of a batch; grouped first, because a metric's labels are looked up slowly."""
+    for status, number in Counter(item.settlement.status for item in settled).items():
+        metrics.PROCESSED.labels(channel, status.value).inc(number)
+    errors = Counter(item.settlement.error_class for item in settled if item.settlement.error_class)
+    errors.update(["undecodable"] * len(undecodable))
+    for error_class, number in errors.items():
+        metrics.FAILED.labels(channel, error_class).inc(number)
+    seconds, now = metrics.SECONDS.labels(channel), datetime.now(UTC)
+    for item in settled:
+        if item.settlement.status is Status.DELIVERED:
+            seconds.observe(max((now - item.job.entry.envelope.created_at).total_seconds(), 0.0))
+        elif item.settlement.dead:
+            tell_dead(item.settlement, channel)
+    for entry in undecodable:
+        log.warning("worker.undecodable", channel=channel, entry_id=entry.entry_id, reason=entry.reason)
+
+
+def tell_dead(settlement: Settlement, channel: str) -> None:
+    log.warning(
+        "worker.dead_letter",
+        channel=channel,
+        notification_id=str(settlement.notification_id),
+        error_class=settlement.error_class,
+        reason=settlement.reason,
+    )

@@ -1,0 +1,139 @@
+"""Rendering, seen from the worker: a killable child process for each lane, and a second one for templates that hang."""
+
+import asyncio
+import json
+import struct
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from db.delivery import Template
+
+CHILD = Path(__file__).parent / "sandbox.py"
+RENDER_SECONDS = 0.5
+# The child's own alarm cannot interrupt a single long operation in C: then it is killed.
+KILL_SECONDS = 2.0
+START_SECONDS = 10.0
+SUSPECT_SECONDS = 600.0
+TOO_LONG: dict[str, Any] = {"error": "took too long", "part": "", "line": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The parts of a message. A part whose template is empty is empty."""
+
+    subject: str
+    text: str
+    html: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unrenderable:
+    """Why there is no message: the template is named, and the line where it is known."""
+
+    reason: str
+
+
+class Renderer:
+    """One child process, started when first needed. Requests queue up."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._child: asyncio.subprocess.Process | None = None
+
+    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The child's answer. A child that dies is replaced once: the cause may have been another's."""
+        async with self._lock:
+            try:
+                return await self._once(request)
+            except (ConnectionError, asyncio.IncompleteReadError):
+                await self._kill()
+            except TimeoutError:
+                await self._kill()
+                return TOO_LONG
+            try:
+                return await self._once(request)
+            except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
+                await self._kill()
+                return {"error": "ends the process that renders it", "part": "", "line": None}
+
+    async def _once(self, request: dict[str, Any]) -> dict[str, Any]:
+        fresh = self._child is None
+        child = self._child or await self._start()
+        try:
+            async with asyncio.timeout(KILL_SECONDS + (START_SECONDS if fresh else 0)):
+                return await exchange(child, request)
+        except asyncio.CancelledError:
+            await self._kill()  # its answer would be taken for the next one's
+            raise
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        # -I and an empty environment: no secrets, and nothing of this process's folder to import.
+        self._child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-I",
+            str(CHILD),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={},
+        )
+        return self._child
+
+    async def _kill(self) -> None:
+        child, self._child = self._child, None
+        if child:
+            if child.returncode is None:
+                child.kill()
+            await child.wait()
+
+    async def close(self) -> None:
+        await self._kill()
+
+
+async def exchange(child: asyncio.subprocess.Process, request: dict[str, Any]) -> dict[str, Any]:
+    if child.stdin is None or child.stdout is None:
+        raise BrokenPipeError("the child has no pipes")
+    data = json.dumps(request).encode()
+    child.stdin.write(struct.pack("!I", len(data)) + data)
+    await child.stdin.drain()
+    size = struct.unpack("!I", await child.stdout.readexactly(4))[0]
+    answer: dict[str, Any] = json.loads(await child.stdout.readexactly(size))
+    return answer
+
+
+@dataclass(slots=True)
+class Renderers:
+    """Templates that took too long are rendered apart for a while, so that they only delay each other."""
+
+    swift: Renderer = field(default_factory=Renderer)
+    apart: Renderer = field(default_factory=Renderer)
+    _suspects: dict[str, float] = field(default_factory=dict)
+
+    async def render(self, template: Template, variables: dict[str, Any]) -> Rendered | Unrenderable:
+        suspect = self._suspects.get(template.key, 0.0) > time.monotonic()
+        answer = await (self.apart if suspect else self.swift).ask(
+            {
+                "subject": template.subject,
+                "text": template.text,
+                "html": template.html,
+                "variables": variables,
+                "seconds": RENDER_SECONDS,
+            }
+        )
+        if "error" in answer:
+            if answer["error"] == TOO_LONG["error"]:
+                self._suspects[template.key] = time.monotonic() + SUSPECT_SECONDS
+            return Unrenderable(complaint(template, answer))
+        return Rendered(answer["subject"], answer["text"], answer["html"])
+
+    async def close(self) -> None:
+        await self.swift.close()
+        await self.apart.close()
+
+
+def complaint(template: Template, answer: dict[str, Any]) -> str:
+    part = f", {answer['part']}" if answer["part"] else ""
+    line = f" line {answer['line']}" if answer["line"] else ""
+    return f"template {template.name!r} version {template.version}{part}{line}: {answer['error']}"
