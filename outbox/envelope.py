@@ -29,6 +29,8 @@ PAYLOAD_DEPTH = 32
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 NUMBER = re.compile(r"\s*[-+]?[\d.]+\s*")
 
 Channel = NewType("Channel", str)
@@ -47,9 +49,7 @@ def printable(value: str) -> str:
 
     The line and paragraph separators are control characters to some of Postgres's locales.
     """
-    if any(
-        ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u2028\u2029" or 0xD800 <= ord(c) < 0xE000 for c in value
-    ):
+    if UNPRINTABLE.search(value):
         raise ValueError("must not contain control characters")
     return value
 
@@ -91,7 +91,7 @@ def refuse_unstorable(value: Any, depth: int) -> int:
         case str():
             if "\x00" in value:
                 raise ValueError("must not contain NUL characters (\\u0000)")
-            if any(0xD800 <= ord(c) < 0xE000 for c in value):
+            if SURROGATE.search(value):
                 raise ValueError("must not contain unpaired surrogates")
         case float():
             if not math.isfinite(value):

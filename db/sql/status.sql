@@ -1,0 +1,56 @@
+-- name: schema_is_there
+-- Asked before a process starts. The catalogue's own index; needs no right on the table.
+SELECT to_regclass('notify.outbox') IS NOT NULL
+
+-- name: revision
+-- Alembic's mark. Asked in two steps, because the table is not there before the first migration.
+SELECT version_num FROM notify.alembic_version
+
+-- name: revisions_are_kept
+SELECT to_regclass('notify.alembic_version') IS NOT NULL
+
+-- name: relay
+-- Leader and newest tick, ages by Postgres' clock. Two primary keys; one row, whatever is missing. A released
+-- lease is -infinity, which has no seconds: it is no lease.
+SELECT l.holder, l.epoch,
+       extract(epoch FROM nullif(l.expires_at, '-infinity') - clock_timestamp())::float8 AS lease_seconds,
+       t.no AS tick, extract(epoch FROM clock_timestamp())::float8 - t.ms / 1000.0::float8 AS tick_age_seconds
+FROM (SELECT 1) one
+LEFT JOIN notify.relay_lease l ON l.name = 'relay'
+LEFT JOIN (SELECT no, ms FROM notify.relay_ticks ORDER BY no DESC LIMIT 1) t ON true
+
+-- name: lag
+-- Committed rows that are in no tick yet, and the age of the oldest: what began after the newest tick's snapshot,
+-- and what was in progress in it. The two index ranges (xid, id) that the relay itself reads, cut at $1 rows, so
+-- that a look costs the same however long the backlog.
+WITH last AS (
+  SELECT coalesce((SELECT snapshot FROM notify.relay_ticks ORDER BY no DESC LIMIT 1), '1:1:'::pg_snapshot) AS snapshot)
+SELECT count(*) AS rows,
+       coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 AS seconds
+FROM ((SELECT created_at FROM notify.outbox
+       WHERE xid >= (SELECT pg_snapshot_xmax(snapshot) FROM last) ORDER BY xid, id LIMIT $1)
+      UNION ALL
+      (SELECT created_at FROM notify.outbox
+       WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip(snapshot) FROM last)) LIMIT $1)) waiting
+
+-- name: channels
+-- Every channel there is; a handful of rows.
+SELECT name, enabled FROM notify.channels ORDER BY name
+
+-- name: deliveries
+-- By channel and state, since a moment given as the lowest UUIDv7 of it: a range at the right edge of the primary
+-- key, however many deliveries lie before it.
+SELECT channel, status, count(*) AS count
+FROM notify.deliveries WHERE notification_id >= $1
+GROUP BY channel, status ORDER BY channel, status
+
+-- name: scheduled
+-- What waits for its time, by reason; the next of each. Rows leave the table when due, so it holds little else.
+SELECT reason, count(*) AS count, extract(epoch FROM min(due_at) - clock_timestamp())::float8 AS next_seconds
+FROM notify.scheduled GROUP BY reason ORDER BY reason
+
+-- name: dead_letters
+-- Those that nobody has redriven. The partial index holds exactly them, in this order.
+SELECT channel, count(*) AS count, extract(epoch FROM clock_timestamp() - min(failed_at))::float8 AS oldest_seconds
+FROM notify.notifications_failed WHERE redriven_at IS NULL
+GROUP BY channel ORDER BY channel

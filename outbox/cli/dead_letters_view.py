@@ -1,0 +1,73 @@
+"""Dead letters as a table, and what became of those that were sent on their way again."""
+
+from collections import Counter
+from collections.abc import Sequence
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from db import dead
+from outbox.cli import reach
+from outbox.settings import Settings
+
+
+async def show(settings: Settings, which: dead.Filter, limit: int) -> None:
+    connection = await reach.postgres(settings.database, "dlq")
+    try:
+        kinds = await dead.count_dead(connection, which)
+        letters = await dead.list_dead(connection, which, limit=limit)
+    finally:
+        await connection.close()
+    if not letters:
+        typer.echo("There are no dead letters.")
+        return
+    Console().print(table(letters))
+    total = sum(kind.letters for kind in kinds)
+    parts = ", ".join(f"{kind.channel} {kind.error_class}: {kind.letters:,}" for kind in kinds)
+    typer.echo(f"\n{total:,} in all ({parts}); {len(letters):,} shown. Try again: outbox dlq redrive ID…")
+
+
+def table(letters: Sequence[dead.DeadLetter]) -> Table:
+    made = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
+    for column in ("id", "failed (UTC)", "channel", "class", "attempts"):
+        made.add_column(column, no_wrap=True)
+    made.add_column("reason", overflow="fold")
+    for letter in letters:
+        made.add_row(
+            str(letter.id),
+            f"{letter.failed_at:%m-%d %H:%M:%S}",
+            letter.channel,
+            letter.error_class,
+            str(letter.attempts),
+            Text(letter.reason),  # as it is: a reason may hold square brackets
+        )
+    return made
+
+
+async def send_again(
+    settings: Settings, which: dead.Filter | Sequence[UUID], limit: int, *, dry_run: bool
+) -> None:
+    connection = await reach.postgres(settings.database, "dlq")
+    try:
+        async with connection.transaction():
+            answers = await dead.redrive(connection, which, limit=limit, dry_run=dry_run)
+    finally:
+        await connection.close()
+    for line in told(answers, limit, dry_run=dry_run):
+        typer.echo(line)
+
+
+def told(answers: Sequence[dead.Redriven], limit: int, *, dry_run: bool) -> list[str]:
+    """What happened, or would happen: the good ones as a number, the others each with the reason."""
+    counts = Counter(answer.answer for answer in answers)
+    begun = counts.pop(dead.Answer.REDRIVEN, 0)
+    lines = [f"{begun:,} {'would be' if dry_run else 'are'} on their way again."]
+    lines += [f"{count:,} left alone: {answer}" for answer, count in counts.items()]
+    if not answers:
+        return ["There are no such dead letters."]
+    if len(answers) == limit:
+        lines.append(f"That was the limit of {limit:,}; there may be more.")
+    return lines

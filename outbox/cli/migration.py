@@ -1,0 +1,72 @@
+"""`outbox migrate`: wait for Postgres, apply what is missing, say what was done."""
+
+import asyncio
+import time
+
+import asyncpg
+
+from db import demo, migrations, status
+from db.pool import Connection, connect
+from outbox.cli.reach import UnreachableError, place, plainly
+from outbox.log import get
+
+log = get("migrate")
+PATIENCE_SECONDS = 30.0
+RETRY_SECONDS = 0.5
+DEMO_RECIPIENT = ("alice", "alice@example.com")
+# A server that starts, stops or recovers; anything else is wrong for good (a password, a name).
+STARTING = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
+
+
+def bring_up_to_date(url: str, *, with_demo: bool) -> None:
+    """Raises UnreachableError, or asyncpg's error where a statement fails."""
+    before = asyncio.run(revision(url))
+    log.info("migrate.started", database=place(url), revision=before or "none")
+    began = time.monotonic()
+    migrations.upgrade(url)
+    after = asyncio.run(settle(url, with_demo=with_demo))
+    event = "migrate.unchanged" if after == before else "migrate.upgraded"
+    log.info(event, revision=after, seconds=round(time.monotonic() - began, 2))
+
+
+async def revision(url: str) -> str | None:
+    connection = await patiently(url)
+    try:
+        return await status.revision(connection)
+    finally:
+        await connection.close()
+
+
+async def settle(url: str, *, with_demo: bool) -> str | None:
+    connection = await patiently(url)
+    try:
+        if with_demo:
+            await demo.add_recipient(connection, *DEMO_RECIPIENT)
+        return await status.revision(connection)
+    finally:
+        await connection.close()
+
+
+async def patiently(url: str) -> Connection:
+    """A connection, within 30 seconds if the server is only starting."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    told = False
+    while True:
+        try:
+            return await connect(url, name="migrate")
+        except STARTING as error:
+            if time.monotonic() > deadline:
+                raise unreachable(url, f"{plainly(error)}, for {PATIENCE_SECONDS:.0f} s now") from None
+            if not told:
+                log.info("migrate.waiting", database=place(url), reason=plainly(error))
+                told = True
+            await asyncio.sleep(RETRY_SECONDS)
+        except asyncpg.PostgresError as error:
+            raise unreachable(url, plainly(error)) from None
+
+
+def unreachable(url: str, why: str) -> UnreachableError:
+    return UnreachableError(
+        f"PostgreSQL at {place(url)} cannot be used: {why}. Is it running, and is "
+        "OUTBOX_MIGRATE_DATABASE_URL (or DATABASE_URL) right?"
+    )

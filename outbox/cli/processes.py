@@ -1,0 +1,166 @@
+"""`outbox api | relay | worker | gateway | migrate`: one process each, for a container, a unit, or `outbox up`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+# What each command needs is imported when it runs (see the package).
+# ruff: noqa: PLC0415
+
+PANEL = "Processes (one each; outbox up runs them all)"
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(rich_help_panel=PANEL, short_help="Bring the database schema up to date.")(migrate)
+    app.command(rich_help_panel=PANEL, short_help="Serve the HTTP API.")(api)
+    app.command(rich_help_panel=PANEL, short_help="Move committed rows from Postgres into the streams.")(
+        relay
+    )
+    app.command(rich_help_panel=PANEL, short_help="Deliver what comes on the streams.")(worker)
+    app.command(rich_help_panel=PANEL, short_help="Hold the browsers' WebSockets.")(gateway)
+    app.command(hidden=True)(mailsink)
+
+
+def api() -> None:
+    """Serve the HTTP API: POST /v1/notifications and the timeline of each.
+
+    Listens on OUTBOX_HOST:OUTBOX_API_PORT (127.0.0.1:8080).
+    Run as many as you like.
+
+    [bold]Examples[/bold]
+      outbox api
+      OUTBOX_HOST=0.0.0.0 OUTBOX_API_PORT=80 outbox api
+    """
+    from outbox.api.main import main
+
+    run("api", "api_port", main)
+
+
+def relay() -> None:
+    """Move committed outbox rows from Postgres into the streams of Redis.
+
+    A second one stands by and takes over within OUTBOX_RELAY_LEASE seconds (10).
+    Health and metrics are on OUTBOX_RELAY_PORT (9101).
+
+    [bold]Examples[/bold]
+      outbox relay
+      OUTBOX_RELAY_PORT=9111 outbox relay     a standby on the same machine
+    """
+    from relay.main import main
+
+    run("relay", "relay_port", main)
+
+
+def worker(
+    channels: Annotated[
+        list[str] | None, typer.Argument(metavar="CHANNEL", help="Which channels; all if none is named.")
+    ] = None,
+) -> None:
+    """Deliver what comes on the streams: claim, send, settle, acknowledge.
+
+    Workers share the work of a channel.
+    Health and metrics are on OUTBOX_WORKER_PORT (9102).
+
+    [bold]Examples[/bold]
+      outbox worker                           all channels in one process
+      outbox worker email                     e-mail alone, to scale it by itself
+      OUTBOX_WORKER_PORT=9112 outbox worker inapp
+    """
+    from outbox.local import env
+    from outbox.settings import state_dir
+    from workers.main import CHANNELS, main
+
+    wanted = channels or list(CHANNELS)
+    env.adopt(state_dir())  # a channel's config names variables, such as SMTP_URL
+    run("worker", "worker_port", lambda settings, stop: main(settings, wanted, stop))
+
+
+def gateway() -> None:
+    """Hold the browsers' WebSockets and tell each user what arrives.
+
+    Listens on OUTBOX_HOST:OUTBOX_GATEWAY_PORT (127.0.0.1:8081).
+    Run as many as you like.
+
+    [bold]Examples[/bold]
+      outbox gateway
+      OUTBOX_GATEWAY_ORIGINS=https://app.example.com outbox gateway
+    """
+    from gateway.main import main
+
+    run("gateway", "gateway_port", main)
+
+
+def migrate(
+    with_demo: Annotated[
+        bool, typer.Option("--with-demo", help="Also add the recipient alice, for trying things out.")
+    ] = False,
+) -> None:
+    """Bring the database schema up to date. Safe to repeat.
+
+    Needs the rights of the schema's owner: OUTBOX_MIGRATE_DATABASE_URL, else
+    DATABASE_URL. Waits up to 30 seconds for a PostgreSQL that is starting.
+
+    [bold]Examples[/bold]
+      outbox migrate
+      OUTBOX_MIGRATE_DATABASE_URL=postgresql://owner@db/shop outbox migrate
+      alembic upgrade head --sql              only print the SQL, for a DBA
+    """
+    from outbox import log
+    from outbox.cli.migration import bring_up_to_date
+    from outbox.settings import Settings
+
+    settings = Settings.load()
+    log.configure("migrate", settings.log, settings.log_level)
+    bring_up_to_date(settings.migrate_database, with_demo=with_demo)
+
+
+def mailsink(
+    folder: Annotated[
+        Path | None, typer.Option(help="Where mails are kept; in the state directory if not set.")
+    ] = None,
+    smtp_port: Annotated[int, typer.Option(envvar="OUTBOX_SMTP_PORT")] = 1025,
+    web_port: Annotated[int, typer.Option(envvar="OUTBOX_MAIL_PORT")] = 8025,
+    host: Annotated[str, typer.Option(envvar="OUTBOX_HOST")] = "127.0.0.1",
+    mode: Annotated[Literal["auto", "console", "json"], typer.Option("--log", envvar="OUTBOX_LOG")] = "auto",
+) -> None:
+    """Catch every mail instead of sending it, and show it on a web page. For development.
+
+    [bold]Examples[/bold]
+      outbox mailsink
+      outbox mailsink --smtp-port 2525 --web-port 8026 --folder /tmp/mail
+    """
+    from outbox import log, service
+    from outbox.local.mailsink import Place, main
+    from outbox.settings import state_dir
+
+    log.configure("mailsink", mode)
+    place = Place(folder or state_dir() / "mail", host, smtp_port, web_port)
+    in_loop(service.run(lambda stop: main(place, stop), grace=3))
+
+
+def run(name: str, port: str, main: Callable[..., Awaitable[None]]) -> None:
+    """One process from settings to exit. `port` names the setting of the port it serves."""
+    from outbox import log, service
+    from outbox.cli import reach
+    from outbox.settings import Settings
+
+    settings = Settings.load()
+    log.configure(name, settings.log, settings.log_level)
+
+    async def begin(stop: service.Stop) -> None:
+        await reach.all_of(settings, name, getattr(settings, port))
+        await main(settings, stop)
+
+    in_loop(service.run(begin, grace=settings.shutdown_grace))
+
+
+def in_loop(work: Awaitable[None]) -> None:
+    try:
+        from uvloop import new_event_loop as make
+    except ImportError:  # not on Windows
+        make = None  # type: ignore[assignment]  # the standard loop then
+    with asyncio.Runner(loop_factory=make) as runner:
+        runner.run(work)  # type: ignore[arg-type]  # service.run is a coroutine

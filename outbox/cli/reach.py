@@ -1,0 +1,96 @@
+"""The look before a start: do Postgres and Redis answer, is the schema there, is the port free?"""
+
+import asyncio
+import socket
+from contextlib import closing
+from urllib.parse import urlsplit
+
+import asyncpg
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from db import status
+from db.pool import Connection, connect
+from outbox.errors import OutboxError, SettingsError
+from outbox.service import describe
+from outbox.settings import Settings
+
+ANSWER_SECONDS = 5.0
+
+
+class UnreachableError(OutboxError):
+    """A server does not answer, or does not let us in. The message says which, where, and what to do."""
+
+
+def place(url: str) -> str:
+    """host:port/database of a URL, without its password."""
+    return url.rpartition("@")[2].removeprefix("postgresql://").removeprefix("redis://").partition("?")[0]
+
+
+async def postgres(url: str, name: str) -> Connection:
+    """A connection, or UnreachableError."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await connect(url, name=name)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise UnreachableError(
+            f"PostgreSQL at {place(url)} cannot be used: {plainly(error)}. "
+            "Is it running, and is DATABASE_URL right? `outbox up` starts one."
+        ) from None
+
+
+async def redis(url: str) -> Redis:
+    """A client whose server has answered, or UnreachableError."""
+    client = Redis.from_url(url, socket_connect_timeout=ANSWER_SECONDS)
+    try:
+        await client.ping()
+    except (OSError, RedisError) as error:
+        await client.aclose()
+        raise UnreachableError(
+            f"Redis at {place(url)} cannot be used: {plainly(error)}. "
+            "Is it running, and is REDIS_URL right? `outbox up` starts one."
+        ) from None
+    return client
+
+
+async def all_of(settings: Settings, name: str, port: int) -> None:
+    """Raises UnreachableError, or SettingsError where the port is taken."""
+    connection = await postgres(settings.database, name)
+    try:
+        if not await status.schema_is_there(connection):
+            raise UnreachableError(
+                f"the database {place(settings.database)} has no schema `notify`. Make it with: outbox migrate"
+            )
+    finally:
+        await connection.close()
+    await (await redis(settings.redis)).aclose()
+    refuse_taken_port(settings, name, port)
+
+
+def refuse_taken_port(settings: Settings, name: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with closing(socket.socket(family)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, port))
+        except OSError as error:
+            key = f"OUTBOX_{name.upper()}_PORT"
+            raise SettingsError(
+                f"{key}={port}: cannot listen on {settings.host}:{port}: {error.strerror}"
+            ) from None
+
+
+def plainly(error: BaseException) -> str:
+    """The reason in the server's words, or the system's."""
+    if isinstance(error, TimeoutError):
+        return f"no answer in {ANSWER_SECONDS:.0f} s"
+    if isinstance(error, ConnectionRefusedError) or "Connection refused" in str(error):
+        return "connection refused"
+    if isinstance(error, socket.gaierror):
+        return "there is no such host"
+    return str(error).partition("\n")[0].rstrip(".") or describe(error)
+
+
+def host_and_port(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)

@@ -1,0 +1,113 @@
+"""One look at everything that `outbox status` shows, as plain values."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from db import status
+from db.pool import Connection
+from outbox.streams import GROUP, LANES, Keys
+
+COUNTED_ROWS = 100_000  # of a backlog; more is shown as so many and more
+WINDOW = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """`lease_seconds` is what is left of the leader's lease; negative or None means that nobody leads."""
+
+    holder: str | None
+    lease_seconds: float | None
+    tick: int | None
+    tick_age_seconds: float | None
+    lag_rows: int
+    lag_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    name: str
+    length: int
+    pending: int
+    consumers: int
+    oldest_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A group of rows: how many, and the seconds of the first (until it is due, or since it failed)."""
+
+    name: str
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    at: datetime
+    relay: Relay
+    streams: list[Stream]
+    deliveries: dict[str, dict[str, int]]  # channel → state → how many in the last 24 hours
+    disabled: list[str]
+    scheduled: list[Waiting]
+    dead_letters: list[Waiting]
+
+
+async def take(connection: Connection, redis: Redis, keys: Keys) -> Look:
+    channels = await status.channels(connection)
+    counts: dict[str, dict[str, int]] = {}
+    for row in await status.deliveries(connection, datetime.now(UTC) - WINDOW):
+        counts.setdefault(row["channel"], {})[row["status"]] = row["count"]
+    names = [keys.stream(channel["name"], lane) for channel in channels for lane in LANES]
+    return Look(
+        at=datetime.now(UTC),
+        relay=await look_at_relay(connection),
+        streams=await look_at_streams(redis, names),
+        deliveries=counts,
+        disabled=[channel["name"] for channel in channels if not channel["enabled"]],
+        scheduled=[
+            Waiting(row["reason"], row["count"], row["next_seconds"])
+            for row in await status.scheduled(connection)
+        ],
+        dead_letters=[
+            Waiting(row["channel"], row["count"], row["oldest_seconds"])
+            for row in await status.dead_letters(connection)
+        ],
+    )
+
+
+async def look_at_relay(connection: Connection) -> Relay:
+    row = await status.relay(connection)
+    rows, seconds = await status.lag(connection, COUNTED_ROWS)
+    return Relay(row["holder"], row["lease_seconds"], row["tick"], row["tick_age_seconds"], rows, seconds)
+
+
+async def look_at_streams(redis: Redis, names: list[str]) -> list[Stream]:
+    """Those that there are: a lane that nobody used has no stream."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.exists(name)
+        there = await pipe.execute()
+    now, _ = await redis.time()
+    return [
+        await look_at_stream(redis, name, now) for name, exists in zip(names, there, strict=True) if exists
+    ]
+
+
+async def look_at_stream(redis: Redis, name: str, now: float) -> Stream:
+    try:
+        stream = await redis.xinfo_stream(name)
+        groups = await redis.xinfo_groups(name)
+    except ResponseError:  # gone since we asked
+        return Stream(name, 0, 0, 0, None)
+    group: dict[str, Any] = next((each for each in groups if text(each["name"]) == GROUP), {})
+    first = stream["first-entry"]
+    oldest = None if not first else max(0.0, now - int(text(first[0]).partition("-")[0]) / 1000)
+    return Stream(name, stream["length"], group.get("pending", 0), group.get("consumers", 0), oldest)
+
+
+def text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,56 @@
+"""`outbox migrate`: from nothing, again, and against a server that is not there."""
+
+import subprocess
+import sys
+
+import asyncpg
+import pytest
+
+from db.pool import Connection
+from outbox.cli import migration
+from outbox.cli.reach import UnreachableError
+from outbox.settings import Settings
+from tests.conftest import Database
+
+
+def migrate() -> list[str]:
+    """The log of `outbox migrate --with-demo`, as a process of its own: it sets up logging."""
+    command = [sys.executable, "-m", "outbox.cli", "migrate", "--with-demo"]
+    ran = subprocess.run(command, capture_output=True, check=True, text=True)
+    return ran.stderr.splitlines()
+
+
+async def test_from_nothing_and_again(
+    configured: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTBOX_MIGRATE_DATABASE_URL", database.admin)
+    connection = await asyncpg.connect(database.admin)
+    try:
+        await connection.execute("DROP SCHEMA notify CASCADE")
+        for expected in ("migrate.upgraded", "migrate.unchanged"):
+            assert expected in migrate()[-1]
+            found = await connection.fetch("SELECT user_id, email FROM notify.recipients")
+            assert [tuple(row) for row in found] == [("alice", "alice@example.com")]
+    finally:
+        await connection.close()
+
+
+async def test_what_a_person_changed_stays(
+    configured: Settings, database: Database, admin: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTBOX_MIGRATE_DATABASE_URL", database.admin)
+    await admin.execute("INSERT INTO notify.recipients (user_id, email) VALUES ('alice', 'me@example.org')")
+    migrate()
+    assert await admin.fetchval("SELECT email FROM notify.recipients") == "me@example.org"
+
+
+async def test_a_server_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migration, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(migration, "RETRY_SECONDS", 0.05)
+    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:9/shop cannot be used: connection refused"):
+        await migration.revision("postgresql://someone:secret@127.0.0.1:9/shop")
+
+
+async def test_a_wrong_password_is_not_waited_for(database: Database) -> None:
+    with pytest.raises(UnreachableError, match="password authentication failed"):
+        await migration.revision(database.app.replace("test-only", "wrong"))

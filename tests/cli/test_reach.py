@@ -1,0 +1,56 @@
+"""The look before a start: each thing that is wrong is told by name."""
+
+import socket
+from contextlib import closing
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from outbox.cli import reach
+from outbox.errors import SettingsError
+from outbox.settings import Settings
+from tests import servers
+from tests.conftest import Database
+
+
+def test_a_place_has_no_password() -> None:
+    assert (
+        reach.place("postgresql://someone:secret@db.example:5432/shop?sslmode=require")
+        == "db.example:5432/shop"
+    )
+    assert reach.place("redis://cache:6379/0") == "cache:6379/0"
+
+
+async def test_all_is_well(settings: Settings) -> None:
+    await reach.all_of(settings, "api", 0)
+
+
+async def test_a_database_without_the_schema_is_told_to_migrate(
+    settings: Settings, database: Database
+) -> None:
+    await with_empty_database(database, "DROP SCHEMA notify CASCADE")
+    with pytest.raises(reach.UnreachableError, match="outbox migrate"):
+        await reach.all_of(settings, "api", 0)
+
+
+async def with_empty_database(database: Database, statement: str) -> None:
+    connection = await asyncpg.connect(database.admin)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def test_a_database_that_is_not_there_is_told(settings: Settings, database: Database) -> None:
+    nowhere = SecretStr(servers.in_database(database.app, "nowhere", "outbox_test_app"))
+    missing = settings.model_copy(update={"database_url": nowhere})
+    with pytest.raises(reach.UnreachableError, match='database "nowhere" does not exist'):
+        await reach.all_of(missing, "api", 0)
+
+
+async def test_a_taken_port_is_named_with_its_setting(settings: Settings) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"OUTBOX_RELAY_PORT={port}"):
+            await reach.all_of(settings, "relay", port)

@@ -1,0 +1,197 @@
+"""`outbox status` against real servers: what it counts, what it shows, and that it stays cheap."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from redis.asyncio import Redis
+from rich.console import Console
+
+from db import status
+from db.pool import Connection
+from outbox.cli import status_look, status_view
+from outbox.settings import Settings
+from outbox.streams import GROUP
+from tests.cli.conftest import Command
+
+NOTIFY = "INSERT INTO notify.outbox (event_type, user_id, channels) VALUES ('e', 'alice', '{inapp,email}')"
+DELIVER = """
+INSERT INTO notify.deliveries (notification_id, channel, status, attempts_allowed)
+SELECT id, $1, $2, 8 FROM notify.notifications
+"""
+# A notification of two days ago, by its UUIDv7.
+OLD = "INSERT INTO notify.outbox (notification_id, event_type, user_id) VALUES ($1, 'e', 'alice')"
+TICK = """
+INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, rows, max_id)
+VALUES (1, (extract(epoch FROM now()) * 1000)::bigint, pg_current_snapshot(), '{}', 1, 1)
+"""
+LEAD = "INSERT INTO notify.relay_lease VALUES ('relay', 'here-1', 1, now() + interval '8 s')"
+
+
+async def look(admin: Connection, redis: Redis, settings: Settings) -> status_look.Look:
+    return await status_look.take(admin, redis, settings.keys)
+
+
+async def test_an_empty_system(admin: Connection, redis: Redis, settings: Settings) -> None:
+    seen = await look(admin, redis, settings)
+    assert seen.relay == status_look.Relay(None, None, None, None, 0, 0.0)
+    assert (seen.streams, seen.deliveries, seen.scheduled, seen.dead_letters) == ([], {}, [], [])
+
+
+async def test_lag_is_what_no_tick_holds(admin: Connection, redis: Redis, settings: Settings) -> None:
+    await admin.execute(NOTIFY)
+    assert (await look(admin, redis, settings)).relay.lag_rows == 1
+    await admin.execute(TICK)
+    await admin.execute(LEAD)
+    relay = (await look(admin, redis, settings)).relay
+    assert (relay.lag_rows, relay.lag_seconds, relay.tick, relay.holder) == (0, 0.0, 1, "here-1")
+    assert relay.lease_seconds is not None
+    assert 0 < relay.lease_seconds <= 8
+    await admin.execute(NOTIFY)
+    relay = (await look(admin, redis, settings)).relay
+    assert relay.lag_rows == 1
+    assert 0 < relay.lag_seconds < 60
+
+
+async def test_lag_counts_a_transaction_that_was_open_at_the_tick(
+    admin: Connection, producer: Connection, redis: Redis, settings: Settings
+) -> None:
+    async with producer.transaction():
+        await producer.execute(NOTIFY)
+        await admin.execute(
+            "SELECT pg_current_xact_id()"
+        )  # a later one has ended: the tick's xip holds the open one
+        await admin.execute(TICK)
+        assert (await look(admin, redis, settings)).relay.lag_rows == 0
+    assert (await look(admin, redis, settings)).relay.lag_rows == 1
+
+
+async def test_a_released_lease_leads_nobody(admin: Connection, redis: Redis, settings: Settings) -> None:
+    await admin.execute("INSERT INTO notify.relay_lease VALUES ('relay', 'here-1', 1, '-infinity')")
+    assert (await look(admin, redis, settings)).relay.lease_seconds is None
+
+
+async def test_deliveries_of_the_last_day_by_channel_and_state(
+    admin: Connection, redis: Redis, settings: Settings
+) -> None:
+    old = status.lowest_uuid7(datetime.now(UTC) - timedelta(days=2))
+    await admin.execute(OLD, UUID(int=old.int | 7 << 76 | 2 << 62))
+    await admin.execute(DELIVER, "inapp", "failed")
+    await admin.execute("DELETE FROM notify.outbox")
+    for _ in range(2):
+        await admin.execute(NOTIFY)
+    await admin.execute(
+        DELIVER + "WHERE id NOT IN (SELECT notification_id FROM notify.deliveries)", "email", "delivered"
+    )
+    seen = await look(admin, redis, settings)
+    assert seen.deliveries == {"email": {"delivered": 2}}
+
+
+async def test_deliveries_are_read_from_the_right_edge_of_the_primary_key(admin: Connection) -> None:
+    """However many there are: only the range is read."""
+    await admin.execute("""
+        INSERT INTO notify.notifications (id, event_type, user_id, channels, payload, priority, created_at)
+        SELECT overlay(notify.uuid7()::text PLACING lpad(to_hex(n), 8, '0') FROM 1 FOR 8)::uuid,
+               'e', 'alice', '{inapp}', '{}', 'normal', now() FROM generate_series(1, 20000) n
+    """)
+    await admin.execute(DELIVER, "inapp", "delivered")
+    await admin.execute("VACUUM ANALYZE notify.deliveries")
+    plan = await admin.fetch("EXPLAIN " + status.SQL["deliveries"], status.lowest_uuid7(datetime.now(UTC)))
+    text = "\n".join(row[0] for row in plan)
+    assert "deliveries_pkey" in text
+    assert "Seq Scan" not in text
+
+
+async def test_streams_with_their_group(admin: Connection, redis: Redis, settings: Settings) -> None:
+    stream = settings.keys.stream("email")
+    now, _ = await redis.time()
+    await redis.xadd(stream, {"a": "1"}, id=f"{now * 1000 - 5000}-1")
+    await redis.xadd(stream, {"a": "2"}, id=f"{now * 1000}-2")
+    await redis.xgroup_create(stream, GROUP, id="0")
+    await redis.xreadgroup(GROUP, "worker-1", {stream: ">"}, count=1)
+    (seen,) = (await look(admin, redis, settings)).streams
+    assert (seen.name, seen.length, seen.pending, seen.consumers) == (stream, 2, 1, 1)
+    assert seen.oldest_seconds is not None
+    assert 4 < seen.oldest_seconds < 30
+
+
+async def test_scheduled_and_dead_letters(admin: Connection, redis: Redis, settings: Settings) -> None:
+    await admin.execute(
+        "INSERT INTO notify.outbox (event_type, user_id, deliver_at) VALUES ('e', 'alice', now() + interval '1 h')"
+    )
+    await admin.execute("""
+        INSERT INTO notify.notifications_failed (channel, error_class, reason, failed_at, redriven_at)
+        VALUES ('email', 'permanent', '550', now() - interval '1 h', NULL), ('email', 'permanent', '550', now(), now())
+    """)
+    seen = await look(admin, redis, settings)
+    (scheduled,), (dead,) = seen.scheduled, seen.dead_letters
+    assert (scheduled.name, scheduled.count, round(scheduled.seconds / 60)) == ("deliver_at", 1, 60)
+    assert (dead.name, dead.count, round(dead.seconds / 60)) == ("email", 1, 60)
+
+
+async def test_the_command_shows_it(
+    outbox: Command, configured: Settings, admin: Connection, redis: Redis
+) -> None:
+    await admin.execute(NOTIFY)
+    await admin.execute(DELIVER, "email", "delivered")
+    await admin.execute("UPDATE notify.channels SET enabled = false WHERE name = 'sms'")
+    await redis.xadd(configured.keys.stream("inapp", "urgent"), {"a": "1"})
+    result = await outbox("status")
+    assert result.exit_code == 0
+    for expected in (
+        "nobody leads",
+        "1 rows",
+        "notifications.inapp.urgent",
+        "delivered",
+        "sms (off)",
+        "no dead letters",
+    ):
+        assert expected in result.output
+
+
+async def test_json_is_one_object_a_line(outbox: Command, configured: Settings, redis: Redis) -> None:
+    result = await outbox("status", "--json")
+    assert json.loads(result.stdout)["relay"]["lag_rows"] == 0
+    assert len(result.stdout.splitlines()) == 1
+
+
+def test_every_part_of_a_look_is_drawn() -> None:
+    seen = status_look.Look(
+        at=datetime.now(UTC),
+        relay=status_look.Relay("here-1", 7.5, 12, 0.5, 150_000, 12.0),
+        streams=[status_look.Stream("notifications.email", 5, 2, 0, 300.0)],
+        deliveries={"email": {"delivered": 1234, "failed": 1}},
+        disabled=[],
+        scheduled=[status_look.Waiting("retry", 3, -2.0)],
+        dead_letters=[status_look.Waiting("email", 1, 7300.0)],
+    )
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(status_view.render(seen))
+    shown = capture.get()
+    for expected in (
+        "here-1",
+        "lease 7.5 s",
+        "150,000+ rows, 12 s",
+        "1,234",
+        "due since 2.0 s",
+        "oldest 2 h ago",
+    ):
+        assert expected in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (None, "–"),
+        (0.012, "12 ms"),
+        (4.21, "4.2 s"),
+        (42, "42 s"),
+        (300, "5 min"),
+        (7300, "2 h"),
+        (200_000, "2 d"),
+    ],
+)
+def test_an_age_is_shown_in_the_unit_that_suits_it(seconds: float | None, shown: str) -> None:
+    assert status_view.age(seconds) == shown

@@ -1,0 +1,82 @@
+"""`outbox up` with a Docker engine. None is needed: a program in its place writes down what it is asked."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from outbox.local import compose, env
+from outbox.settings import PROJECT
+
+DOCKER = """#!/bin/sh
+echo "$(pwd) $*" >> "$ASKED"
+"""
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which the false docker writes what it was asked."""
+    program = tmp_path / "bin" / "docker"
+    program.parent.mkdir()
+    program.write_text(DOCKER)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
+    monkeypatch.setenv("OUTBOX_STATE", str(tmp_path / "state"))
+    for name in ("OUTBOX_NO_DOCKER", *compose.PORTS):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "asked"
+
+
+def run(*words: str) -> str:
+    command = [sys.executable, "-m", "outbox.cli", *words]
+    ran = subprocess.run(command, capture_output=True, check=True, text=True, cwd="/")
+    return ran.stdout
+
+
+def test_compose_asks_for_nothing_that_up_does_not_make() -> None:
+    wanted = set(re.findall(r"\$\{(\w+)", compose.FILE.read_text()))
+    assert wanted <= set(compose.settings_of({}))
+
+
+def test_passwords_are_kept() -> None:
+    first = compose.settings_of({})
+    assert compose.settings_of(first) == first
+    assert compose.settings_of({})["POSTGRES_PASSWORD"] != first["POSTGRES_PASSWORD"]
+
+
+def test_up_runs_compose_in_the_project_with_the_passwords(asked: Path, tmp_path: Path) -> None:
+    run("up")
+    run("logs", "-f", "-n", "5")
+    run("down")
+    passwords = tmp_path / "state" / compose.PASSWORDS_FILE
+    compose_lines = [line for line in asked.read_text().splitlines() if "--env-file" in line]
+    prefix = f"{PROJECT} compose --env-file {passwords} -f {compose.FILE}"
+    ends = ["up --build", "logs --follow --tail 5", "down"]
+    assert compose_lines == [f"{prefix} {end}" for end in ends]
+    assert passwords.stat().st_mode & 0o777 == 0o600
+    assert env.read(tmp_path / "state")["DATABASE_URL"].endswith("@127.0.0.1:15432/outbox")
+
+
+def test_reset_deletes_the_volumes_and_the_state(asked: Path, tmp_path: Path) -> None:
+    run("up")
+    run("reset", "--yes")
+    assert asked.read_text().splitlines()[-1].endswith("down --volumes")
+    assert not (tmp_path / "state").exists()
+
+
+def test_docker_is_not_used_when_told_so_or_absent(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compose.usable()
+    monkeypatch.setenv("OUTBOX_NO_DOCKER", "1")
+    assert not compose.usable()
+    monkeypatch.delenv("OUTBOX_NO_DOCKER")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert not compose.usable()
+
+
+def test_an_engine_that_does_not_answer_is_none(asked: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin" / "docker").write_text("#!/bin/sh\nexit 1\n")
+    assert not compose.usable()
