@@ -7,7 +7,7 @@ PY    ?= python3
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test check format lint types arrows lock
+.PHONY: help install up down logs reset test check format lint types arrows fire lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -29,7 +29,7 @@ down: install  ## stop what `make up` started; data stays
 	@exec $(BIN)/outbox down
 
 logs: install  ## follow the logs of a running `make up`
-	@exec $(BIN)/outbox logs
+	@exec $(BIN)/outbox logs -f
 
 reset: install  ## stop and delete all local data
 	@exec $(BIN)/outbox reset
@@ -51,7 +51,10 @@ types: install
 arrows: install
 	@cd $(ROOT) && $(BIN)/lint-imports --no-cache
 
+fire: install  ## kill -9 the relay 50 times and flush Redis 5 times during 20,000 notifications, then audit
+	@cd $(ROOT) && $(BIN)/python -m bench.fire $(ARGS)
+
 lock: install  ## write the lock files anew from pyproject.toml (needs uv)
-	@cd $(ROOT) && for l in "dev --all-extras" "runtime"; do set -- $$l; \
+	@cd $(ROOT) && for l in "dev --all-extras" "runtime" "mailsink --extra=mailsink"; do set -- $$l; \
 	  uv pip compile pyproject.toml $$2 --generate-hashes --no-header --no-emit-index-url --no-annotate \
 	    --universal --python-version 3.11 --quiet -o requirements/$$1.lock; done

@@ -52,6 +52,7 @@ def configure(process: str, mode: Literal["auto", "console", "json"] = "auto", l
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if console else "iso", utc=not console),
     ]
     if console:
+        shared.append(brief)
         renderer: Processor = structlog.dev.ConsoleRenderer(colors=True, pad_event_to=26)
     else:
         renderer = structlog.processors.JSONRenderer()
@@ -69,6 +70,13 @@ def configure(process: str, mode: Literal["auto", "console", "json"] = "auto", l
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def brief(_: Any, __: str, event: Event) -> Event:
+    """For the eye: milliseconds will do, and the event's name says the component."""
+    event.pop("component", None)
+    event["timestamp"] = event["timestamp"][:12]
+    return event
 
 
 def strip(_: Any, __: str, event: Event) -> Event:

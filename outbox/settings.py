@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     log: Literal["auto", "console", "json"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     shutdown_grace: Seconds = 20
+    # How long a process that starts waits for Postgres and Redis before it gives up.
+    start_patience: Annotated[float, Field(ge=0)] = 15
 
     host: str = "127.0.0.1"
     api_port: Port = 8080

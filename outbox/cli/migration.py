@@ -7,15 +7,13 @@ import asyncpg
 
 from db import demo, migrations, status
 from db.pool import Connection, connect
-from outbox.cli.reach import UnreachableError, place, plainly
+from outbox.cli.reach import PASSING, UnreachableError, place, plainly
 from outbox.log import get
 
 log = get("migrate")
 PATIENCE_SECONDS = 30.0
 RETRY_SECONDS = 0.5
 DEMO_RECIPIENT = ("alice", "alice@example.com")
-# A server that starts, stops or recovers; anything else is wrong for good (a password, a name).
-STARTING = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
 
 
 def bring_up_to_date(url: str, *, with_demo: bool) -> None:
@@ -54,7 +52,7 @@ async def patiently(url: str) -> Connection:
     while True:
         try:
             return await connect(url, name="migrate")
-        except STARTING as error:
+        except PASSING as error:
             if time.monotonic() > deadline:
                 raise unreachable(url, f"{plainly(error)}, for {PATIENCE_SECONDS:.0f} s now") from None
             if not told:

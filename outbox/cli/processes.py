@@ -151,8 +151,9 @@ def run(name: str, port: str, main: Callable[..., Awaitable[None]]) -> None:
     log.configure(name, settings.log, settings.log_level)
 
     async def begin(stop: service.Stop) -> None:
-        await reach.all_of(settings, name, getattr(settings, port))
-        await main(settings, stop)
+        await reach.patiently(settings, name, getattr(settings, port), stop)
+        if not stop:
+            await main(settings, stop)
 
     in_loop(service.run(begin, grace=settings.shutdown_grace))
 

@@ -2,24 +2,38 @@
 
 import asyncio
 import socket
+import time
 from contextlib import closing
 from urllib.parse import urlsplit
 
 import asyncpg
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError
 
 from db import status
 from db.pool import Connection, connect
 from outbox.errors import OutboxError, SettingsError
-from outbox.service import describe
+from outbox.log import get
+from outbox.service import Stop, describe, wait
 from outbox.settings import Settings
 
 ANSWER_SECONDS = 5.0
+RETRY_SECONDS = 0.3
+# A server that starts, stops or recovers; anything else is wrong for good (a password, a name).
+PASSING = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
+
+log = get("start")
 
 
 class UnreachableError(OutboxError):
-    """A server does not answer, or does not let us in. The message says which, where, and what to do."""
+    """A server does not answer, or does not let us in. The message says which, where, and what to do.
+
+    `passing`: it may be starting or restarting; a wrong password will not mend itself.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 def place(url: str) -> str:
@@ -35,7 +49,8 @@ async def postgres(url: str, name: str) -> Connection:
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise UnreachableError(
             f"PostgreSQL at {place(url)} cannot be used: {plainly(error)}. "
-            "Is it running, and is DATABASE_URL right? `outbox up` starts one."
+            "Is it running, and is DATABASE_URL right? `outbox up` starts one.",
+            passing=isinstance(error, PASSING),
         ) from None
 
 
@@ -48,9 +63,28 @@ async def redis(url: str) -> Redis:
         await client.aclose()
         raise UnreachableError(
             f"Redis at {place(url)} cannot be used: {plainly(error)}. "
-            "Is it running, and is REDIS_URL right? `outbox up` starts one."
+            "Is it running, and is REDIS_URL right? `outbox up` starts one.",
+            passing=not isinstance(error, AuthenticationError),
         ) from None
     return client
+
+
+async def patiently(settings: Settings, name: str, port: int, stop: Stop) -> None:
+    """all_of, again and again for as long as the settings say: servers restart at any moment, this one too."""
+    deadline = time.monotonic() + settings.start_patience
+    told = False
+    while not stop:
+        try:
+            await all_of(settings, name, port)
+        except UnreachableError as error:
+            if not error.passing or time.monotonic() >= deadline:
+                raise
+            if not told:
+                log.warning("start.waiting", reason=str(error), at_most_seconds=settings.start_patience)
+                told = True
+        else:
+            return
+        await wait(stop.asked, RETRY_SECONDS)
 
 
 async def all_of(settings: Settings, name: str, port: int) -> None:

@@ -20,6 +20,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("DATABASE_URL", "REDIS_URL", "OUTBOX_JWT_SECRET", "OUTBOX_API_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OUTBOX_STATE", str(tmp_path))
+    monkeypatch.setenv("OUTBOX_START_PATIENCE", "0")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("TERM", "dumb")
 

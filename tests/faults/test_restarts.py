@@ -90,7 +90,7 @@ async def test_restarts_under_load_lose_nothing(stage: Stage) -> None:
         (240, drop_clients(stage)),
     ]
     for after, fault in faults:
-        while len(progress) < after:  # noqa: ASYNC110 - a count that the producer raises
+        while len(progress) < after and not producing.done():  # noqa: ASYNC110 - a count that it raises
             await asyncio.sleep(0.01)
         await fault
     async with asyncio.timeout(90):

@@ -25,12 +25,12 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
 def test_what_is_set_is_read(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("OUTBOX_API_PORT", "9000")
     environment.setenv("OUTBOX_RETENTION", "P7D")
-    environment.setenv("OUTBOX_GATEWAY_ORIGINS", '["https://shop.example"]')
+    environment.setenv("OUTBOX_GATEWAY_ORIGINS", "https://shop.example, https://www.example")
     settings = Settings.load()
     assert settings.database == GOOD["DATABASE_URL"]
     assert settings.listen_database == settings.migrate_database == settings.database
     assert (settings.api_port, settings.retention.days) == (9000, 7)
-    assert settings.gateway_origins == ["https://shop.example"]
+    assert settings.gateway_origins == ["https://shop.example", "https://www.example"]
     assert settings.public_api_url == "http://127.0.0.1:9000"
 
 
