@@ -14,7 +14,7 @@ from relay.entries import ZERO, Entry, StreamId, Tick, across_ticks
 from relay.ledger import Ledger, row_of, tick_of
 from relay.ship import TICK_ROWS, Shipper
 from relay.snapshot import GENESIS, Snapshot
-from relay.streams import Appended, Elsewhere, Full
+from relay.streams import Appended, Elsewhere, Refused
 
 log = get("relay")
 TICKS = 500  # read at once
@@ -68,7 +68,7 @@ async def catch_up(conn: Connection, shipper: Shipper, ledger: Ledger) -> bool:
 async def catch_up_stream(conn: Connection, shipper: Shipper, ledger: Ledger, stream: str) -> bool:
     state = await shipper.streams.state(stream)
     shipper.lengths[stream] = state.length
-    if state.length > ROOM * shipper.max_length:
+    if not state.usable or state.length > ROOM * shipper.max_length:
         return False
     first = ledger.behind[stream]
     if first is None:
@@ -126,7 +126,7 @@ async def append_all(shipper: Shipper, stream: str, entries: list[Entry], top: S
         match await shipper.append(stream, page, top):
             case Appended():
                 top = page[-1].id
-            case Full() | Elsewhere():
+            case Refused() | Elsewhere():
                 return None
     return top
 

@@ -143,9 +143,11 @@ class Relay:
             self.shipper.lengths[stream] = state.length
             metrics.QUEUE_LENGTH.labels(stream).set(state.length)
             expected = ledger.top(stream)
-            if stream not in ledger.behind and state.top < expected:
+            if stream in ledger.behind:
+                continue
+            if state.top < expected:
                 self.shipper.lost(ledger, stream, expected, state.top)
-            elif stream not in ledger.behind and state.top > expected:
+            elif state.top > expected:
                 self.ledger = None  # another relay appended: its ticks tell
         metrics.LAG_SECONDS.set(monotonic() - self.caught_up_at)
         metrics.LAG_ROWS.set(await sql.backlog(conn, ledger.snapshot.xmax, ledger.snapshot.xip))

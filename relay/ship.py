@@ -11,7 +11,7 @@ from outbox.streams import Keys
 from relay import metrics
 from relay.entries import Entry, Row, StreamId, Tick, by_stream
 from relay.ledger import Ledger, row_of
-from relay.streams import PAGE, Appended, Elsewhere, Full, Streams
+from relay.streams import PAGE, Appended, Elsewhere, Refused, Streams
 
 log = get("relay")
 TICK_ROWS = 5000  # a tick holds no more, unless one transaction alone does
@@ -95,8 +95,8 @@ class Shipper:
                 case Appended():
                     job.ledger.tops[stream] = page[-1].id
                     entries = entries[self.page :]
-                case Full():
-                    log.warning("relay.stream_full", stream=stream, length=self.lengths.get(stream))
+                case Refused(why):
+                    log.warning("relay.stream_refused", stream=stream, reason=why)
                     self.leave_behind(job.ledger, stream)
                     return
                 case Elsewhere(top):
@@ -111,10 +111,10 @@ class Shipper:
 
     async def append(
         self, stream: str, page: Sequence[Entry], expected: StreamId
-    ) -> Appended | Elsewhere | Full:
+    ) -> Appended | Elsewhere | Refused:
         """Compare-and-append under the length limit: a stream that is full takes nothing."""
-        if self.lengths.get(stream, 0) + len(page) > self.max_length:
-            return Full()
+        if self.lengths.setdefault(stream, 0) + len(page) > self.max_length:
+            return Refused(f"it holds {self.lengths[stream]} entries and may hold {self.max_length}")
         result = await self.streams.append(stream, page, expected)
         if isinstance(result, Appended):
             self.lengths[stream] = result.length

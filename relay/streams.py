@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from redis.asyncio import Redis
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import ResponseError
 
 from relay.entries import ZERO, Entry, StreamId
 
@@ -28,17 +28,20 @@ class Elsewhere:
 
 
 @dataclass(frozen=True, slots=True)
-class Full:
-    """Redis takes no more: it is at its memory limit."""
+class Refused:
+    """Redis takes nothing for this stream: it is full, out of memory, or no stream at all."""
+
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A stream's end, length and oldest entry. `groups` says how many entries each group has not settled."""
+    """A stream's end, length and oldest entry; `usable` is False where the key holds something else."""
 
     top: StreamId = ZERO
     length: int = 0
     first: StreamId | None = None
+    usable: bool = True
 
 
 class Streams:
@@ -50,15 +53,15 @@ class Streams:
 
     async def append(
         self, stream: str, entries: Sequence[Entry], expected: StreamId
-    ) -> Appended | Elsewhere | Full:
+    ) -> Appended | Elsewhere | Refused:
         """Add a page of entries, at most PAGE, if the stream ends with `expected`."""
         args: list[str] = [str(expected)]
         for entry in entries:
             args += (str(entry.id), entry.envelope, str(entry.attempt))
         try:
             done, answer = await self._append(keys=[stream], args=args)
-        except OutOfMemoryError:
-            return Full()
+        except ResponseError as error:  # of this key, or of all writes; the connection is fine
+            return Refused(str(error).partition(" script:")[0])
         return Appended(answer) if done else Elsewhere(StreamId.parse(answer))
 
     async def state(self, stream: str) -> State:
@@ -66,9 +69,7 @@ class Streams:
         try:
             info = await self.redis.xinfo_stream(stream)
         except ResponseError as error:
-            if "no such key" not in str(error):
-                raise
-            return State()
+            return State(usable="no such key" in str(error))
         first = info["first-entry"]
         return State(
             top=StreamId.parse(info["last-generated-id"]),

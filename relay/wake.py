@@ -27,6 +27,7 @@ class Sleep:
         self.linger = linger
         self.poll = poll
         self.mode = Mode.AWAKE
+        self.flag_is_awake = False  # as far as this relay knows
         self.found_at = 0.0
         self.pause = SHORTEST_PAUSE_SECONDS
         self.doubtful: frozenset[Xid] = frozenset()
@@ -35,8 +36,9 @@ class Sleep:
         """A look found rows. Whether the flag must be set to awake."""
         self.found_at = now
         self.pause = SHORTEST_PAUSE_SECONDS
-        was, self.mode = self.mode, Mode.AWAKE
-        return was is not Mode.AWAKE
+        self.mode = Mode.AWAKE
+        was, self.flag_is_awake = self.flag_is_awake, True
+        return not was
 
     def found_nothing(self, now: float, seen: Snapshot) -> bool:
         """A look with this snapshot found no rows. Whether the flag must be set to asleep."""
@@ -47,6 +49,7 @@ class Sleep:
     def fell(self, after: Snapshot) -> None:
         """The flag says asleep since before this snapshot."""
         self.mode = Mode.FALLING
+        self.flag_is_awake = False
         self.pause = SHORTEST_PAUSE_SECONDS
         self.doubtful = after.xip
 
@@ -60,6 +63,8 @@ class Sleep:
         return pause
 
     def forget(self) -> None:
-        """The connection, or the lead, was lost: what the flag says is unknown."""
+        """The connection, or the lead, was lost: what the flag says is unknown. It is set anew at the next
+        rows, or at the next rest: left at asleep, a busy system would notify with every commit."""
         self.mode = Mode.AWAKE
+        self.flag_is_awake = False
         self.found_at = 0.0

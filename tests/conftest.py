@@ -100,6 +100,15 @@ async def redis(redis_url: str) -> AsyncIterator["aioredis.Redis"]:
         await client.aclose()
 
 
+async def cut_off(redis: "aioredis.Redis") -> None:
+    """Kill every connection of this test's Redis database but the one that asks; those of tests beside it live."""
+    mine = redis.connection_pool.connection_kwargs["db"]
+    own = await redis.client_id()
+    for client in await redis.client_list():
+        if int(client["db"]) == mine and int(client["id"]) != own:
+            await redis.client_kill_filter(_id=client["id"])
+
+
 @pytest.fixture
 def settings(database: Database, redis_url: str) -> Settings:
     """The service's settings for this test. Timers are short; `model_copy(update=…)` changes one."""

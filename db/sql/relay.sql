@@ -162,9 +162,10 @@ SELECT notify.outbox_add_partition($1, $2)
 SELECT notify.outbox_drop_partition($1)
 
 -- name: delete_ticks
--- Ticks whose rows are all gone with their partitions. The two newest stay: they are the relay's memory.
+-- Ticks whose rows are all gone with their partitions, but for the last of them: its snapshot is where the first
+-- tick that is left begins. The two newest stay: they are the relay's memory.
 DELETE FROM notify.relay_ticks
-WHERE no < (SELECT min(no) FROM notify.relay_ticks WHERE max_id >= $1)
+WHERE no < (SELECT min(no) - 1 FROM notify.relay_ticks WHERE max_id >= $1)
   AND no < (SELECT max(no) - 1 FROM notify.relay_ticks)
 
 -- name: backlog

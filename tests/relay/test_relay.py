@@ -13,7 +13,7 @@ from db.pool import Connection, Pool, connect
 from outbox.envelope import Envelope, from_entry
 from outbox.settings import Settings
 from relay.relay import BY_INDEX
-from tests.conftest import Database
+from tests.conftest import Database, cut_off
 from tests.relay.conftest import Reader, relaying
 
 INSERT = "INSERT INTO notify.outbox (event_type, user_id, channels) VALUES ('order.paid', $1, $2)"
@@ -214,6 +214,19 @@ async def test_p7_a_full_stream_holds_up_only_itself_and_catches_up(
         assert seen == [f"u{n}" for n in range(40)]
 
 
+async def test_p7_a_key_that_is_no_stream_holds_up_only_itself(
+    settings: Settings, producer: Connection, reader: Reader
+) -> None:
+    stream = settings.keys.stream("email")
+    await reader.redis.set(stream, "somebody's own")
+    async with relaying(settings):
+        for number in range(3):
+            await producer.execute(INSERT, f"u{number}", ["email", "inapp"])
+        await reader.until_users(["u0", "u1", "u2"])
+        await reader.redis.delete(stream)
+        await reader.until_users(["u0", "u1", "u2"], "email")
+
+
 async def test_p2_two_relays_that_both_believe_they_lead_put_in_nothing_twice(
     settings: Settings, database: Database, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,7 +275,7 @@ async def test_lost_connections_cost_nothing(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE application_name LIKE 'outbox-relay%' AND datname = current_database()"
             )
-            await reader.redis.client_kill_filter(_type="normal", skipme=True)
+            await cut_off(reader.redis)
         await reader.until_users([f"u{n}" for n in range(10)])
 
 

@@ -44,3 +44,11 @@ def test_pauses_grow_but_stay_short_while_awake() -> None:
     pauses = [sleep.next_pause() for _ in range(30)]
     assert pauses == sorted(pauses)
     assert pauses[-1] <= 0.02
+
+
+def test_after_a_loss_the_flag_is_set_anew_even_if_the_relay_never_rests() -> None:
+    sleep = Sleep(linger=0.1, poll=5)
+    assert sleep.found(1.0)
+    assert not sleep.found(1.1)
+    sleep.forget()
+    assert sleep.found(1.2), "whoever led meanwhile may have left it at asleep"

@@ -12,6 +12,7 @@ from outbox.inbox import InboxChange
 from outbox.service import Stop
 from outbox.settings import Settings
 from outbox.streams import GROUP
+from tests.conftest import cut_off
 from tests.workers.conftest import Road, eventually
 from tests.workers.mail import DROP, MailServer, mail_server
 from workers.main import main
@@ -480,7 +481,7 @@ async def test_connections_to_redis_that_break_cost_nothing(road: Road) -> None:
         for number, one in enumerate(sent):
             await road.entry(one)
             if number % 20 == 0:
-                await road.redis.client_kill_filter(_type="normal", skipme=True)
+                await cut_off(road.redis)
         await road.until_empty()
     assert time.monotonic() - began < 30
     assert await road.admin.fetchval("SELECT count(*) FROM notify.inbox") == 200
