@@ -13,20 +13,22 @@ else:
     Connection, PooledConnection, Pool = asyncpg.Connection, PoolConnectionProxy, asyncpg.Pool
 
 
-class Kept(Connection):
-    """A pooled connection that is not reset when it is given back: nobody sets session state here, and the
-    reset costs a round trip. A transaction left open is rolled back all the same."""
-
-    def get_reset_query(self) -> str:
-        return ""
-
-
 # What a statement runs on. The caller owns the transaction.
 Executor = Connection | PooledConnection
 
 # A process frozen inside a transaction must not hold back vacuum for ever.
 SERVER_SETTINGS = {"idle_in_transaction_session_timeout": "60s", "timezone": "UTC"}
 COMMAND_TIMEOUT_SECONDS = 60.0
+
+# What a statement may raise when Postgres goes away or refuses. The last one is asyncpg's own state machine, taken
+# by surprise by a server that closes while a statement is begun: such a connection never works again.
+OUTAGES = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 
 async def open_pool(url: str, *, name: str, size: int = 10) -> Pool:
@@ -38,7 +40,6 @@ async def open_pool(url: str, *, name: str, size: int = 10) -> Pool:
         url,
         min_size=1,
         max_size=size,
-        connection_class=Kept,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings=SERVER_SETTINGS | {"application_name": f"outbox-{name}"},
     )

@@ -32,7 +32,7 @@ class Reader:
 
 
 async def catch_up(reader: Reader, session: Session, send: Send) -> None:
-    """One round. Raises what `send` raises, and OSError, asyncpg.PostgresError or asyncpg.InterfaceError."""
+    """One round. Raises what `send` raises, and one of db.pool.OUTAGES."""
     async with reader.turn() as conn:
         session.start()
         frames = session.begin(await inbox.counters(conn, session.user_id))

@@ -15,7 +15,7 @@ from outbox.inbox import InboxChange
 async def apply(pool: Pool, user_id: str, change: Change) -> tuple[Counters, InboxChange | None]:
     """The counters afterwards, and what to publish; None where all was so already.
 
-    One transaction. Raises OSError, asyncpg.PostgresError or asyncpg.InterfaceError when Postgres does not answer.
+    One transaction. Raises one of db.pool.OUTAGES when Postgres does not answer.
     """
     async with pool.acquire() as conn, conn.transaction():
         counters = await inbox.lock(conn, user_id)

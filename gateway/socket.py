@@ -9,9 +9,9 @@ import asyncio
 from collections import deque
 from datetime import UTC, datetime
 
-import asyncpg
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from db.pool import OUTAGES
 from gateway import door
 from gateway.catchup import catch_up
 from gateway.metrics import BAD_FRAMES, CLOSED, FRAMES
@@ -38,7 +38,6 @@ from outbox.service import describe, wait
 
 log = get("gateway")
 
-OUTAGES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 QUEUE_BYTES = 1_048_576
 BAD_FRAMES_ALLOWED = 5
 CONFIRM_SECONDS = 2.0

@@ -5,9 +5,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-import asyncpg
-
-from db.pool import Connection, connect
+from db.pool import OUTAGES, Connection, connect
 from outbox.log import get
 from outbox.service import backoff, describe
 from relay import metrics
@@ -48,7 +46,7 @@ class Listener:
                     await self.listen(connection)
                 finally:
                     connection.terminate()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except OUTAGES as error:
                 failures += 1
                 metrics.LISTENING.set(0)
                 log.warning("relay.listen_lost", error=describe(error), failures=failures)

@@ -7,9 +7,9 @@ import socket
 from contextlib import suppress
 from time import monotonic
 
-import asyncpg
 from redis.asyncio import Redis
 
+from db.pool import OUTAGES
 from outbox.log import get
 from outbox.probes import Health, serve_probes
 from outbox.service import Stop, run_loop
@@ -67,7 +67,7 @@ async def main(settings: Settings, stop: Stop) -> None:
         await run_loop("relay", step, wake, stop)
         await cancelled(listening)
         await asyncio.gather(probes, *others)
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(*OUTAGES):
             await relay.stop()
             await upkeep.stop()
     await redis.aclose()

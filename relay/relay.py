@@ -4,10 +4,8 @@ import asyncio
 from dataclasses import dataclass, field
 from time import monotonic
 
-import asyncpg
-
 from db import relay as sql
-from db.pool import Connection, connect
+from db.pool import OUTAGES, Connection, connect
 from outbox.log import get
 from outbox.settings import Settings
 from relay import metrics
@@ -50,7 +48,7 @@ class Relay:
         conn = await self.connected()
         try:
             return await self.work(conn)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        except OUTAGES:
             # What the last statement did is unknown, and so is what the flag says.
             self.forget()
             conn.terminate()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from db import relay as sql
-from db.pool import Connection, connect
+from db.pool import OUTAGES, Connection, connect
 from outbox.log import get
 from relay import metrics
 from relay.relay import Relay
@@ -62,11 +62,18 @@ class Upkeep:
             return STANDBY_SECONDS
         if self.conn is None or self.conn.is_closed():
             self.conn = await connect(self.url, name="relay-upkeep")
-        partitions = [Partition(**record) for record in await sql.partitions(self.conn)]
+        try:
+            return await self.work(self.conn)
+        except OUTAGES:
+            self.conn.terminate()
+            raise
+
+    async def work(self, conn: Connection) -> float:
+        partitions = [Partition(**record) for record in await sql.partitions(conn)]
         metrics.PARTITIONS.set(len(partitions))
-        if await self.extend(self.conn, partitions):
+        if await self.extend(conn, partitions):
             return 0
-        await self.drop_old(self.conn, partitions)
+        await self.drop_old(conn, partitions)
         return EVERY_SECONDS
 
     async def stop(self) -> None:

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
-import asyncpg
 from redis.exceptions import RedisError
 
 from db import delivery
 from db.delivery import Claim, Claimant
+from db.pool import OUTAGES as DATABASE_OUTAGES
 from db.pool import Pool
 from outbox.log import get
 from outbox.service import Stop, describe, run_loop
@@ -30,7 +30,7 @@ from workers.settler import Dropped, Settled, Settler
 
 log = get("worker")
 
-OUTAGES = (OSError, TimeoutError, RedisError, asyncpg.PostgresError, asyncpg.InterfaceError)
+OUTAGES = (*DATABASE_OUTAGES, RedisError)
 FULL_PAUSE_SECONDS = 5.0
 # How long a throttled channel pauses where the far side names no time.
 THROTTLE_SECONDS = 1.0

@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bench.fire.stage import Stage
+from db.pool import OUTAGES
 
 ROWS = 300
 INSERT = (
@@ -48,7 +49,7 @@ async def produce(stage: Stage, progress: list[int]) -> None:
                 connection = connection or await asyncpg.connect(stage.servers.producer_url, timeout=5)
                 await connection.execute(INSERT, f"u{number % 10}", f"row:{number}")
                 break
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            except OUTAGES:
                 if connection:
                     connection.terminate()
                 connection = None
@@ -118,7 +119,7 @@ async def everything_arrived(stage: Stage) -> None:
             await connection.close()
             if delivered == 2 * ROWS:
                 return
-        except (OSError, asyncpg.PostgresError):
+        except OUTAGES:
             pass  # it is coming up again
         await asyncio.sleep(0.1)
 
