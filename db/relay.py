@@ -27,6 +27,7 @@ class NewTick:
     behind: list[str]
     solo: int | None
     rows: int
+    bytes: int
     max_id: int
 
 
@@ -34,8 +35,9 @@ async def last_ticks(conn: Executor) -> list[Record]:
     return await conn.fetch(SQL["last_ticks"])
 
 
-async def look(conn: Executor, xmax: int, xip: Iterable[int], limit: int) -> list[Record]:
-    return await conn.fetch(SQL["look"], xmax, list(xip), limit)
+async def look(conn: Executor, xmax: int, xip: Iterable[int], rows: int, size: int) -> list[Record]:
+    """At most so many rows, and not much over so many bytes of payload."""
+    return await conn.fetch(SQL["look"], xmax, list(xip), rows, size)
 
 
 async def insert_tick(conn: Executor, tick: NewTick) -> int | None:
@@ -99,9 +101,14 @@ async def set_flag(conn: Executor, value: int) -> None:
     await conn.execute(SQL["set_flag"].replace("$1", str(int(value))))
 
 
-async def snapshot(conn: Executor) -> str:
-    text: str = await conn.fetchval(SQL["snapshot"])
-    return text
+async def new_xid(conn: Executor) -> int:
+    xid: int = await conn.fetchval(SQL["new_xid"])
+    return xid
+
+
+async def xmax_now(conn: Executor) -> int:
+    xmax: int = await conn.fetchval(SQL["xmax_now"])
+    return xmax
 
 
 async def read_flag(conn: Executor) -> int | None:
@@ -123,11 +130,10 @@ async def partitions(conn: Executor) -> list[Record]:
     return await conn.fetch(SQL["partitions"])
 
 
-async def highest_id(conn: Executor) -> tuple[int, int]:
-    """The last outbox id given out, and the highest in the default partition (0: none)."""
-    record = await conn.fetchrow(SQL["highest_id"])
-    assert record is not None
-    return record["last"], record["stray"]
+async def last_id(conn: Executor) -> int:
+    """The last outbox id given out; 0 before the first."""
+    value: int = await conn.fetchval(SQL["last_id"])
+    return value
 
 
 async def newest_row_at(conn: Executor, from_id: int, to_id: int) -> datetime | None:
@@ -140,8 +146,14 @@ async def add_partition(conn: Executor, from_id: int, to_id: int) -> str:
     return name
 
 
-async def drop_partition(conn: Executor, name: str) -> None:
-    await conn.execute(SQL["drop_partition"], name)
+async def drop_partition(conn: Executor, name: str, ticked: str) -> bool:
+    """Whether it went. `ticked` is the snapshot of a tick that is whole in Redis."""
+    gone: bool = await conn.fetchval(SQL["drop_partition"], name, ticked)
+    return gone
+
+
+async def prune_default(conn: Executor, before: datetime, below_id: int, ticked: str) -> int:
+    return int((await conn.execute(SQL["prune_default"], before, below_id, ticked)).split()[-1])
 
 
 async def delete_ticks(conn: Executor, below_id: int) -> int:
@@ -150,6 +162,6 @@ async def delete_ticks(conn: Executor, below_id: int) -> int:
 
 
 async def backlog(conn: Executor, xmax: int, xip: Iterable[int]) -> int:
-    """Rows that no tick holds yet; 1,000,000 stands for that many or more."""
+    """Rows that no tick holds yet; 10,000 stands for that many or more."""
     count: int = await conn.fetchval(SQL["backlog"], xmax, list(xip))
     return count

@@ -19,11 +19,18 @@ class Keys:
         lane = "" if priority == Priority.NORMAL else f".{priority}"
         return f"{self.prefix}notifications.{channel}{lane}"
 
+    def lane(self, stream: str) -> str:
+        """What a tick calls a stream: without the prefix, which may change."""
+        return stream.removeprefix(f"{self.prefix}notifications.")
+
+    def of_lane(self, lane: str) -> str:
+        """The stream that a tick calls so."""
+        return f"{self.prefix}notifications.{lane}"
+
     def channel_and_priority(self, stream: str) -> tuple[str, Priority]:
         """stream() the other way round. Channel names hold no dots."""
-        name = stream.removeprefix(f"{self.prefix}notifications.")
-        channel, _, lane = name.partition(".")
-        return channel, Priority(lane or Priority.NORMAL)
+        channel, _, priority = self.lane(stream).partition(".")
+        return channel, Priority(priority or Priority.NORMAL)
 
     def user(self, user_id: str) -> str:
         """Where the in-app worker says that a user's inbox has changed."""

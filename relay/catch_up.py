@@ -10,9 +10,9 @@ from db import relay as sql
 from db.pool import Connection
 from outbox.log import get
 from relay import metrics
-from relay.entries import ZERO, Entry, StreamId, Tick, across_ticks
+from relay.entries import ZERO, Entry, StreamId, Tick, across_ticks, page_of
 from relay.ledger import Ledger, row_of, tick_of
-from relay.ship import TICK_ROWS, Shipper
+from relay.ship import PAGE_BYTES, TICK_BYTES, TICK_ROWS, Shipper
 from relay.snapshot import GENESIS, Snapshot
 from relay.streams import Appended, Elsewhere, Refused
 
@@ -37,21 +37,20 @@ class Chunk:
         return self.base.xmax, last.snapshot.xmax, frozenset(self.base.xip), str(last.snapshot)
 
 
-def chunk_of(ticks: list[Tick], first: int, limit: int) -> Chunk | None:
-    """The ticks from number `first` on with about `limit` rows; a solo tick stands alone. `ticks` begins
-    with the one before, whose snapshot is the base; where that is gone, `first` only serves as the base."""
+def chunk_of(ticks: list[Tick], first: int, rows: int, size: int) -> Chunk | None:
+    """The ticks from number `first` on with about so many rows and bytes; a solo tick stands alone. `ticks`
+    begins with the one before, whose snapshot is the base; where that is gone, `first` only serves as the base."""
     if not ticks or ticks[-1].no < first:
         return None
     if ticks[0].no == first > 1:
-        return chunk_of(ticks, first + 1, limit) if len(ticks) > 1 else None
+        return chunk_of(ticks, first + 1, rows, size) if len(ticks) > 1 else None
     base = ticks[0].snapshot if ticks[0].no < first else GENESIS
     chosen: list[Tick] = []
-    rows = 0
     for tick in (tick for tick in ticks if tick.no >= first):
-        if chosen and (rows + tick.rows > limit or tick.solo is not None):
+        rows, size = rows - tick.rows, size - tick.bytes
+        if chosen and (rows < 0 or size < 0 or tick.solo is not None):
             break
         chosen.append(tick)
-        rows += tick.rows
         if tick.solo is not None:
             break
     return Chunk(base, chosen)
@@ -75,7 +74,7 @@ async def catch_up_stream(conn: Connection, shipper: Shipper, ledger: Ledger, st
         first = await locate(conn, shipper, stream, state.top)
         state = await shipper.streams.state(stream)
     records = await sql.ticks_from(conn, first, TICKS)
-    chunk = chunk_of([tick_of(record) for record in records], first, TICK_ROWS)
+    chunk = chunk_of([tick_of(record) for record in records], first, TICK_ROWS, TICK_BYTES)
     if chunk is None:
         return_live(ledger, stream, state.top)
         return True
@@ -84,7 +83,7 @@ async def catch_up_stream(conn: Connection, shipper: Shipper, ledger: Ledger, st
     if top is None:
         ledger.behind[stream] = None  # something else was appended, or nothing fits: look again
         return False
-    advance(ledger, stream, chunk, top, whole=len(entries) < TICK_ROWS or chunk.ticks[-1].solo is None)
+    advance(ledger, stream, chunk, top, whole=len(entries) < solo_page(chunk))
     return True
 
 
@@ -112,17 +111,23 @@ async def unsettled(
     conn: Connection, shipper: Shipper, chunk: Chunk, stream: str, top: StreamId
 ) -> list[Entry]:
     channel, priority = shipper.keys.channel_and_priority(stream)
-    solo = chunk.ticks[-1].solo is not None
-    after = top.row if solo and chunk.ticks[-1].ms == top.ms else 0
-    limit = TICK_ROWS if solo else 2_000_000_000
-    records = await sql.unsettled_rows(conn, chunk.span, channel, priority, after, limit)
+    last = chunk.ticks[-1]
+    after = top.row if last.solo is not None and last.ms == top.ms else 0
+    records = await sql.unsettled_rows(conn, chunk.span, channel, priority, after, solo_page(chunk))
     return across_ticks(chunk.ticks, map(row_of, records), top)
+
+
+def solo_page(chunk: Chunk) -> int:
+    """How many rows to read at once: one big transaction in pages, anything else whole."""
+    last = chunk.ticks[-1]
+    return max(1, last.rows) if last.solo is not None else 2**31
 
 
 async def append_all(shipper: Shipper, stream: str, entries: list[Entry], top: StreamId) -> StreamId | None:
     """The stream's new end, or None where it must be looked at anew."""
-    for start in range(0, len(entries), shipper.page):
-        page = entries[start : start + shipper.page]
+    while entries:
+        page = page_of(entries, shipper.page, PAGE_BYTES)
+        entries = entries[len(page) :]
         match await shipper.append(stream, page, top):
             case Appended():
                 top = page[-1].id

@@ -51,6 +51,7 @@ class Tick:
     behind: frozenset[str]
     solo: Xid | None
     rows: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,16 @@ class Entry:
     id: StreamId
     envelope: str
     attempt: int
+
+
+def page_of(entries: Sequence[Entry], most: int, size: int) -> Sequence[Entry]:
+    """The first of them: at most so many, and not much over so many bytes; at least one."""
+    total = 0
+    for number, entry in enumerate(entries[:most]):
+        if number and total > size:
+            return entries[:number]
+        total += len(entry.envelope)
+    return entries[:most]
 
 
 def by_stream(ms: int, rows: Iterable[Row], keys: Keys) -> dict[str, list[Entry]]:

@@ -7,6 +7,8 @@ from asyncpg import Record
 
 from db import relay as sql
 from db.pool import Connection
+from outbox.errors import OutboxError
+from outbox.streams import Keys
 from relay.entries import ZERO, Row, StreamId, Tick
 from relay.snapshot import GENESIS, Snapshot, Xid
 
@@ -19,6 +21,8 @@ class Ledger:
     tick: Tick | None = None
     # Whether the last tick may not be whole in Redis. Tick n+1 is made only when tick n is (invariant I3).
     in_doubt: bool = False
+    # Another relay has been at work: Postgres must be asked again.
+    stale: bool = False
     tops: dict[str, StreamId] = field(default_factory=dict)
     # Streams that are not kept up with the ticks, with the tick to go on from where it is known.
     behind: dict[str, int | None] = field(default_factory=dict)
@@ -43,6 +47,7 @@ def tick_of(record: Record) -> Tick:
         behind=frozenset(record["behind"]),
         solo=record["solo"],
         rows=record["rows"],
+        bytes=record["bytes"],
     )
 
 
@@ -58,41 +63,64 @@ def row_of(record: Record) -> Row:
     )
 
 
-async def load(conn: Connection) -> Ledger:
-    """The ledger as the last tick tells it. That tick is in doubt: its relay may have died with it in hand."""
+class AnotherHistoryError(OutboxError):
+    """The database's transaction ids are not those that the ticks were made by. A person must decide."""
+
+
+async def load(conn: Connection, keys: Keys) -> Ledger:
+    """The ledger as the last tick tells it. That tick is in doubt: its relay may have died with it in hand.
+
+    Raises AnotherHistoryError where the database was restored from a dump, or moved by logical replication:
+    nothing that commits there would ever look new.
+    """
     records = await sql.last_ticks(conn)
     if not records:
         return Ledger()
     tick = tick_of(records[0])
+    if await sql.xmax_now(conn) < tick.snapshot.xmax:
+        raise AnotherHistoryError(
+            "this database's transaction ids lie below those of the last tick: it was restored or moved. "
+            "docs/architecture.md, Moving the database, says what to do"
+        )
     return Ledger(
         previous=tick_of(records[1]).snapshot if len(records) > 1 else GENESIS,
         tick=tick,
         in_doubt=True,
-        tops={stream: StreamId.parse(top) for stream, top in tick.tops.items()},
-        behind=dict.fromkeys(tick.behind),
+        tops={keys.of_lane(lane): StreamId.parse(top) for lane, top in tick.tops.items()},
+        behind=dict.fromkeys(map(keys.of_lane, tick.behind)),
     )
 
 
-async def add_tick(
-    conn: Connection, ledger: Ledger, snapshot: Snapshot, rows: list[Row], solo: Xid | None
-) -> Tick | None:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the next tick shall hold."""
+
+    snapshot: Snapshot
+    rows: list[Row]
+    solo: Xid | None
+    bytes: int
+
+
+async def add_tick(conn: Connection, ledger: Ledger, keys: Keys, part: Part) -> Tick | None:
     """Make the next tick, durably, before anything of it is appended. None where another relay made it."""
     no = ledger.tick.no + 1 if ledger.tick else 1
-    tops = {stream: str(top) for stream, top in ledger.tops.items()}
-    max_id = max(row.id for row in rows) if solo is None else await sql.solo_top(conn, solo)
+    tops = {keys.lane(stream): str(top) for stream, top in ledger.tops.items()}
+    behind = [keys.lane(stream) for stream in ledger.behind]
+    solo = part.solo
     new = sql.NewTick(
         no=no,
         after_ms=ledger.tick.ms if ledger.tick else 0,
-        snapshot=str(snapshot),
+        snapshot=str(part.snapshot),
         tops=json.dumps(tops),
-        behind=list(ledger.behind),
+        behind=behind,
         solo=solo,
-        rows=len(rows),
-        max_id=max_id,
+        rows=len(part.rows),
+        bytes=part.bytes,
+        max_id=max(row.id for row in part.rows) if solo is None else await sql.solo_top(conn, solo),
     )
     ms = await sql.insert_tick(conn, new)
     if ms is None:
         return None
-    tick = Tick(no, ms, snapshot, tops, frozenset(ledger.behind), solo, len(rows))
+    tick = Tick(no, ms, part.snapshot, tops, frozenset(behind), solo, len(part.rows), part.bytes)
     ledger.add(tick)
     return tick

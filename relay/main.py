@@ -53,6 +53,11 @@ async def main(settings: Settings, stop: Stop) -> None:
         relay.cause = cause_of(relay, listener)
         return await relay.step()
 
+    async def verify() -> float:
+        if await relay.verify():
+            wake.set()
+        return settings.relay_verify
+
     async def pending() -> float:
         await count_pending(relay)
         return PENDING_SECONDS
@@ -62,6 +67,7 @@ async def main(settings: Settings, stop: Stop) -> None:
         probes = tasks.create_task(serve_probes(health, settings.host, settings.relay_port, stop))
         others = [
             tasks.create_task(run_loop("relay.upkeep", upkeep.step, asyncio.Event(), stop)),
+            tasks.create_task(run_loop("relay.verify", verify, asyncio.Event(), stop)),
             tasks.create_task(run_loop("relay.pending", pending, asyncio.Event(), stop)),
         ]
         await run_loop("relay", step, wake, stop)

@@ -1,4 +1,4 @@
-"""One step of the relay: finish the tick in doubt → promote what is due → look → tick → ship → catch up → rest."""
+"""One step of the relay: finish the tick in doubt → look → tick → ship → catch up → promote what is due → rest."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -10,11 +10,12 @@ from outbox.log import get
 from outbox.settings import Settings
 from relay import metrics
 from relay.catch_up import catch_up
-from relay.entries import Row
+from relay.entries import Row, Tick
 from relay.lead import Lead
-from relay.ledger import Ledger, add_tick, load, row_of
-from relay.ship import TICK_ROWS, Shipper
-from relay.snapshot import Snapshot, bound
+from relay.ledger import AnotherHistoryError, Ledger, Part, add_tick, load, row_of
+from relay.ship import TICK_BYTES, TICK_ROWS, Shipper
+from relay.snapshot import Snapshot, Xid, bound
+from relay.verify import Droppable, verify
 from relay.wake import ASLEEP_FLAG, AWAKE_FLAG, Mode, Sleep
 
 log = get("relay")
@@ -35,24 +36,28 @@ class Relay:
     shipper: Shipper
     lead: Lead
     sleep: Sleep
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # a step, or a verification
     conn: Connection | None = None
     ledger: Ledger | None = None
+    droppable: Droppable | None = None
     cause: str = "start"
-    caught_up_at: float = field(default_factory=monotonic)
+    waiting_since: float | None = None  # for how long rows may have been waiting
+    trouble: str | None = None
     due_checked_at: float = 0.0
     due_in: float | None = None
-    verified_at: float = 0.0
 
     async def step(self) -> float:
         """Seconds until the next one is wanted; a wake-up may come before."""
-        conn = await self.connected()
-        try:
-            return await self.work(conn)
-        except OUTAGES:
-            # What the last statement did is unknown, and so is what the flag says.
-            self.forget()
-            conn.terminate()
-            raise
+        async with self.lock:
+            self.waiting_since = self.waiting_since or monotonic()
+            conn = await self.connected()
+            try:
+                return await self.work(conn)
+            except OUTAGES:
+                # What the last statement did is unknown, and so is what the flag says.
+                self.forget()
+                conn.terminate()
+                raise
 
     async def connected(self) -> Connection:
         if self.conn is None or self.conn.is_closed():
@@ -68,56 +73,78 @@ class Relay:
         epoch = self.lead.epoch
         if not await self.lead.held(conn):
             self.forget()
-            self.caught_up_at = monotonic()
+            self.waiting_since = None
             return self.lead.interval
-        if self.ledger is None or self.lead.epoch != epoch:
-            self.forget()
-            self.ledger = await load(conn)
+        if self.ledger is None or self.ledger.stale or self.lead.epoch != epoch:
+            self.ledger = await self.loaded(conn)
         ledger = self.ledger
         if ledger.in_doubt and ledger.tick:
             await self.shipper.ship_tick(conn, ledger, ledger.tick, None)
         found, seen = await self.advance(conn, ledger)
-        if self.ledger is None:
+        if ledger.stale:
             return 0  # another relay was here: see what it did
         moved = await catch_up(conn, self.shipper, ledger)
         await self.promote(conn, found)
-        await self.verify(conn, ledger)
         return 0 if moved and ledger.behind else await self.rest(conn, found, seen)
+
+    async def loaded(self, conn: Connection) -> Ledger:
+        self.forget()
+        try:
+            ledger = await load(conn, self.settings.keys)
+        except AnotherHistoryError as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = None
+        for stream in ledger.behind:
+            metrics.BEHIND.labels(stream).set(1)
+        return ledger
 
     async def advance(self, conn: Connection, ledger: Ledger) -> tuple[bool, Snapshot]:
         """Look; if there are rows, make a tick of them and ship it. Repeating is safe: a tick is made once,
         by its key, and its ids follow from it."""
         began_at = monotonic()
         before = ledger.snapshot
-        records = await sql.look(conn, before.xmax, before.xip, TICK_ROWS + 1)
+        records = await sql.look(conn, before.xmax, before.xip, TICK_ROWS + 1, TICK_BYTES)
         seen = Snapshot.parse(records[0]["snapshot"])
         if records[0]["id"] is None:
-            self.caught_up_at = began_at
+            self.waiting_since = None
             return False, seen
         rows = [row_of(record) for record in records]
-        snapshot, solo = bound(before, seen, [row.xid for row in rows], TICK_ROWS)
+        self.refuse_foreign(rows, seen)
+        all_read = records[0]["there"] == len(records) <= TICK_ROWS
+        snapshot, solo = bound(before, seen, [row.xid for row in rows], all_read=all_read)
         rows = [row for row in rows if snapshot.sees(row.xid)]
-        tick = await add_tick(conn, ledger, snapshot, rows, solo)
+        part = Part(snapshot, rows, solo, int(records[len(rows) - 1]["bytes"]))
+        tick = await add_tick(conn, ledger, self.settings.keys, part)
         if tick is None:
             metrics.COLLISIONS.inc()
             log.info("relay.collided", tick=ledger.tick.no + 1 if ledger.tick else 1)
-            self.forget()
+            ledger.stale = True
             return True, seen
-        metrics.TICKS.inc()
-        metrics.WAKE_UPS.labels(self.cause).inc()
         await self.shipper.ship_tick(conn, ledger, tick, rows)
-        self.shipped(rows, began_at, whole=len(records) <= TICK_ROWS)
+        self.shipped(tick, rows, began_at)
+        if all_read:
+            self.waiting_since = None
         return True, seen
 
-    def shipped(self, rows: list[Row], began_at: float, *, whole: bool) -> None:
+    def refuse_foreign(self, rows: list[Row], seen: Snapshot) -> None:
+        """Rows of transactions that have not begun yet were copied from another database."""
+        if rows[-1].xid >= seen.xmax:
+            self.trouble = (
+                "the outbox holds rows whose transaction ids this database has not reached: they were copied from "
+                "another one. docs/architecture.md, Moving the database, says what to do"
+            )
+            raise AnotherHistoryError(self.trouble)
+
+    def shipped(self, tick: Tick, rows: list[Row], began_at: float) -> None:
+        metrics.TICKS.inc()
+        metrics.WAKE_UPS.labels(self.cause).inc()
         for row in rows:
             if row.origin == "producer":
                 for channel in row.channels:
                     metrics.CREATED.labels(channel).inc()
         metrics.SHIP_SECONDS.observe(monotonic() - began_at)
-        if whole:
-            self.caught_up_at = began_at
-        log.debug("relay.shipped", rows=len(rows), cause=self.cause)
+        log.debug("relay.shipped", tick=tick.no, rows=len(rows), cause=self.cause)
 
     async def promote(self, conn: Connection, busy: bool) -> None:
         """Put what is due into the outbox. Asked after every look that found nothing, because whoever
@@ -127,28 +154,23 @@ class Relay:
         self.due_in = await sql.next_due(conn)
         self.due_checked_at = monotonic()
         if self.due_in is not None and self.due_in <= 0:
-            metrics.PROMOTED.inc(await sql.promote_due(conn, PROMOTE))
-            self.due_in = 0
+            promoted = await sql.promote_due(conn, PROMOTE)
+            metrics.PROMOTED.inc(promoted)
+            # Nothing: somebody has the row locked, to cancel it perhaps.
+            self.due_in = 0 if promoted else DUE_SECONDS
 
-    async def verify(self, conn: Connection, ledger: Ledger) -> None:
-        """Ask Redis where each stream ends: a loss shows even where nothing new is appended."""
-        if monotonic() - self.verified_at < self.settings.relay_verify:
-            return
-        self.verified_at = monotonic()
-        names = [*ledger.tops, *(stream for stream in ledger.behind if stream not in ledger.tops)]
-        states = await asyncio.gather(*map(self.shipper.streams.state, names))
-        for stream, state in zip(names, states, strict=True):
-            self.shipper.lengths[stream] = state.length
-            metrics.QUEUE_LENGTH.labels(stream).set(state.length)
-            expected = ledger.top(stream)
-            if stream in ledger.behind:
-                continue
-            if state.top < expected:
-                self.shipper.lost(ledger, stream, expected, state.top)
-            elif state.top > expected:
-                self.ledger = None  # another relay appended: its ticks tell
-        metrics.LAG_SECONDS.set(monotonic() - self.caught_up_at)
-        metrics.LAG_ROWS.set(await sql.backlog(conn, ledger.snapshot.xmax, ledger.snapshot.xip))
+    async def verify(self) -> bool:
+        """Ask Redis where each stream ends. Whether there is something to mend."""
+        async with self.lock:
+            self.droppable = None
+            if self.ledger is None or self.conn is None or self.conn.is_closed():
+                return False
+            ledger = self.ledger
+            self.droppable = await verify(self.conn, self.shipper, ledger)
+            metrics.LAG_SECONDS.set(self.lag())
+            rows = await sql.backlog(self.conn, ledger.snapshot.xmax, ledger.snapshot.xip)
+            metrics.LAG_ROWS.set(rows)
+            return bool(ledger.stale or ledger.behind)
 
     async def rest(self, conn: Connection, found: bool, seen: Snapshot) -> float:
         """Tell producers whether to notify, and how long this relay waits if nobody does."""
@@ -157,24 +179,24 @@ class Relay:
             if self.sleep.found(now):
                 await sql.set_flag(conn, AWAKE_FLAG)
             return 0
-        if self.ledger is None:
-            return 0
         if self.sleep.found_nothing(now, seen):
             await sql.set_flag(conn, ASLEEP_FLAG)
-            self.sleep.fell(Snapshot.parse(await sql.snapshot(conn)))
-        pause = min(self.sleep.next_pause(), max(self.lead.renew_at - now, 0.001), self.settings.relay_verify)
+            self.sleep.fell(Xid(await sql.new_xid(conn)))
+        pause = min(self.sleep.next_pause(), max(self.lead.renew_at - now, 0.001))
         if self.due_in is not None:
             pause = min(pause, max(self.due_in, 0))
         return pause
 
+    def lag(self) -> float:
+        """For how many seconds committed rows may have been waiting."""
+        return monotonic() - self.waiting_since if self.waiting_since is not None else 0.0
+
     def check(self) -> str | None:
         """For readiness: what is wrong."""
-        if self.lead.epoch is None:
-            return None  # a standby is ready to take over
-        lag = monotonic() - self.caught_up_at
-        limit = self.settings.relay_poll * 2 + self.settings.relay_verify
-        if lag > limit:
-            return f"committed rows have been waiting for up to {lag:.0f} s"
+        if self.trouble or self.lead.epoch is None:
+            return self.trouble  # a standby is ready to take over
+        if self.lag() > self.settings.relay_lease:
+            return f"committed rows have been waiting for up to {self.lag():.0f} s"
         if self.ledger and self.ledger.behind:
             return f"full or being refilled: {', '.join(sorted(self.ledger.behind))}"
         return None

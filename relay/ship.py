@@ -9,12 +9,14 @@ from db.pool import Connection
 from outbox.log import get
 from outbox.streams import Keys
 from relay import metrics
-from relay.entries import Entry, Row, StreamId, Tick, by_stream
+from relay.entries import Entry, Row, StreamId, Tick, by_stream, page_of
 from relay.ledger import Ledger, row_of
 from relay.streams import PAGE, Appended, Elsewhere, Refused, Streams
 
 log = get("relay")
 TICK_ROWS = 5000  # a tick holds no more, unless one transaction alone does
+TICK_BYTES = 8 * 1024 * 1024  # nor much more of payload: a relay must fit a small container, whatever comes
+PAGE_BYTES = 1024 * 1024  # a script call
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +29,16 @@ class Job:
     tick: Tick
 
     async def is_ours(self, top: StreamId) -> bool:
-        """Whether an id above the expected one is a relay's own: its ms is a tick's, or lies before this
-        tick (then everything of this tick fits behind it). Anything else comes from outside, or from a
-        history that Postgres has lost, and nothing may be concluded from it."""
-        if top.ms <= self.tick.ms:
-            return True
+        """Whether an id above the expected one is a relay's own."""
         async with self.lock:
-            known = await sql.tick_at(self.conn, top.ms)
-        return known is not None and known["ms"] == top.ms
+            return await is_of_a_tick(self.conn, top)
+
+
+async def is_of_a_tick(conn: Connection, top: StreamId) -> bool:
+    """An id that belongs to no tick comes from outside, or from a history that Postgres has lost: nothing may
+    be concluded from it."""
+    known = await sql.tick_at(conn, top.ms)
+    return known is not None and known["ms"] == top.ms
 
 
 @dataclass(slots=True)
@@ -71,7 +75,8 @@ class Shipper:
     async def ship_solo(self, conn: Connection, ledger: Ledger, tick: Tick) -> None:
         assert tick.solo is not None
         after = 0
-        while records := await sql.solo_rows(conn, tick.solo, after, TICK_ROWS):
+        page = max(1, tick.rows)  # as many as one look could carry
+        while records := await sql.solo_rows(conn, tick.solo, after, page):
             await self.ship_rows(conn, ledger, tick, [row_of(record) for record in records])
             after = records[-1]["id"]
 
@@ -89,12 +94,12 @@ class Shipper:
 
     async def ship_stream(self, job: Job, stream: str, entries: list[Entry]) -> None:
         while entries:
-            page = entries[: self.page]
+            page = page_of(entries, self.page, PAGE_BYTES)
             expected = job.ledger.top(stream)
             match await self.append(stream, page, expected):
                 case Appended():
                     job.ledger.tops[stream] = page[-1].id
-                    entries = entries[self.page :]
+                    entries = entries[len(page) :]
                 case Refused(why):
                     log.warning("relay.stream_refused", stream=stream, reason=why)
                     self.leave_behind(job.ledger, stream)

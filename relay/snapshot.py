@@ -1,6 +1,5 @@
 """Postgres snapshots as values: which transactions a tick holds. Pure."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NewType, Self
 
@@ -24,16 +23,16 @@ class Snapshot:
         return cls(Xid(int(xmax)), frozenset(Xid(int(x)) for x in xip.split(",") if x))
 
     def __str__(self) -> str:
-        xip = sorted(self.xip)
-        return f"{xip[0] if xip else self.xmax}:{self.xmax}:{','.join(map(str, xip))}"
+        return f"{self.xmin}:{self.xmax}:{','.join(map(str, sorted(self.xip)))}"
 
     def sees(self, xid: Xid) -> bool:
         """As pg_visible_in_snapshot does."""
         return xid < self.xmax and xid not in self.xip
 
-    def in_progress(self, xids: Iterable[Xid]) -> bool:
-        """Whether one of these transactions had not ended yet."""
-        return not self.xip.isdisjoint(xids)
+    @property
+    def xmin(self) -> Xid:
+        """Every transaction below has ended."""
+        return min(self.xip, default=self.xmax)
 
 
 # Before everything: transaction ids begin at 3.
@@ -52,13 +51,15 @@ def cut(previous: Snapshot, current: Snapshot, limit: Xid) -> Snapshot:
     return Snapshot(Xid(xmax), frozenset(running | left_out))
 
 
-def bound(previous: Snapshot, current: Snapshot, xids: list[Xid], limit: int) -> tuple[Snapshot, Xid | None]:
-    """Where a tick ends, given the rows' transactions in order, of which up to `limit` + 1 were read.
+def bound(
+    previous: Snapshot, current: Snapshot, xids: list[Xid], *, all_read: bool
+) -> tuple[Snapshot, Xid | None]:
+    """Where a tick ends, given the transactions of the rows that were read, in order.
 
-    Returns the tick's snapshot, and the one transaction it holds when that alone is over the limit
-    (a transaction is never split between ticks).
+    Returns the tick's snapshot, and the one transaction it holds when that alone is more than one look
+    reads (a transaction is never split between ticks).
     """
-    if len(xids) <= limit:
+    if all_read:
         return current, None
     first, last = xids[0], xids[-1]
     if first == last:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
+
 from db import relay as sql
 from db.pool import OUTAGES, Connection, connect
 from outbox.log import get
@@ -24,23 +26,25 @@ class Partition:
     to_id: int
 
 
-def wanted(partitions: Sequence[Partition], last_id: int, stray_id: int, size: int) -> tuple[int, int] | None:
-    """The partition to add so that a whole one is free ahead. It begins behind any row that fell into the
-    default partition: Postgres refuses a range of which the default one holds rows."""
+def wanted(partitions: Sequence[Partition], last_id: int, size: int) -> tuple[int, int] | None:
+    """The partition to add so that a whole one is free ahead. Where ids have outrun the last one it begins a
+    whole partition further on: Postgres refuses a range of which the default partition holds rows, and that
+    one is taking rows at this moment."""
     end = max((partition.to_id for partition in partitions), default=0)
     if end >= last_id + size:
         return None
-    begin = max(end, stray_id + 1 if stray_id else 0)
+    begin = end if end > last_id else last_id + size
     return begin, begin + size
 
 
-def oldest_kept(
+def old_ones(
     partitions: Sequence[Partition], newest_at: Iterable[datetime | None], cutoff: datetime, needed_id: int
 ) -> int:
-    """How many partitions at the front may go: past the retention, and below every entry still in a stream."""
+    """How many partitions at the front may go: past the retention, and below every entry in a stream. One
+    without a row (None) has only such as were rolled back, once ids have gone past it."""
     count = 0
     for partition, at in zip(partitions, newest_at, strict=True):
-        if at is None or at >= cutoff or partition.to_id > needed_id:
+        if (at is not None and at >= cutoff) or partition.to_id > needed_id:
             break
         count += 1
     return count
@@ -64,6 +68,9 @@ class Upkeep:
             self.conn = await connect(self.url, name="relay-upkeep")
         try:
             return await self.work(self.conn)
+        except asyncpg.LockNotAvailableError:
+            log.info("relay.partition_waits", reason="producers hold it; the next try comes soon")
+            return EVERY_SECONDS
         except OUTAGES:
             self.conn.terminate()
             raise
@@ -81,26 +88,24 @@ class Upkeep:
             await self.conn.close()
 
     async def extend(self, conn: Connection, partitions: Sequence[Partition]) -> bool:
-        last, stray = await sql.highest_id(conn)
-        if (bounds := wanted(partitions, last, stray, self.size)) is None:
+        if (bounds := wanted(partitions, await sql.last_id(conn), self.size)) is None:
             return False
         name = await sql.add_partition(conn, *bounds)
         log.info("relay.partition_added", partition=name, from_id=bounds[0], to_id=bounds[1])
         return True
 
     async def drop_old(self, conn: Connection, partitions: Sequence[Partition]) -> None:
-        ledger = self.relay.ledger
-        if ledger is None or ledger.behind:
-            return  # a refill may need any of them
-        newest = [await sql.newest_row_at(conn, part.from_id, part.to_id) for part in partitions[:-1]]
+        """By what the relay was certain of when it last verified the streams. Facts of that kind do not age: what
+        was settled stays settled, and a row that came later is not seen by their snapshot."""
+        if (facts := self.relay.droppable) is None:
+            return
         cutoff = datetime.now(UTC) - self.retention
-        count = oldest_kept(partitions[:-1], newest, cutoff, await self.needed_id(list(ledger.tops)))
-        for partition in partitions[:count]:
-            await sql.drop_partition(conn, partition.name)
+        passed = await sql.last_id(conn)
+        full = [partition for partition in partitions if partition.to_id <= passed]
+        newest = [await sql.newest_row_at(conn, part.from_id, part.to_id) for part in full]
+        for partition in full[: old_ones(full, newest, cutoff, facts.needed_id)]:
+            if not await sql.drop_partition(conn, partition.name, str(facts.ticked)):
+                return
             ticks = await sql.delete_ticks(conn, partition.to_id)
             log.info("relay.partition_dropped", partition=partition.name, ticks=ticks)
-
-    async def needed_id(self, streams: Sequence[str]) -> int:
-        """The lowest outbox id that an entry still in a stream came from."""
-        states = [await self.relay.shipper.streams.state(stream) for stream in streams]
-        return min((state.first.row for state in states if state.first), default=2**63 - 1)
+        await sql.prune_default(conn, cutoff, facts.needed_id, str(facts.ticked))

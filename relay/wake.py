@@ -1,8 +1,9 @@
 """When to look: the flag that spares producers their NOTIFY, and the sleep that relies on it. Pure.
 
 A producer notifies only while the flag says *asleep*. So the relay may rely on a notification only for
-transactions that tested the flag after it said so: having set it, the relay takes a snapshot and keeps
-looking until every transaction in progress in that snapshot has ended (invariant I6).
+transactions that tested the flag after it said so: having set it, the relay takes a transaction id and keeps
+looking until every transaction with a lower one has ended (invariant I6). A producer has its id before it tests
+the flag, for its row bears it.
 """
 
 from enum import Enum, auto
@@ -30,7 +31,7 @@ class Sleep:
         self.flag_is_awake = False  # as far as this relay knows
         self.found_at = 0.0
         self.pause = SHORTEST_PAUSE_SECONDS
-        self.doubtful: frozenset[Xid] = frozenset()
+        self.set_at = Xid(0)  # transactions below this one may have tested the flag too early
 
     def found(self, now: float) -> bool:
         """A look found rows. Whether the flag must be set to awake."""
@@ -42,16 +43,16 @@ class Sleep:
 
     def found_nothing(self, now: float, seen: Snapshot) -> bool:
         """A look with this snapshot found no rows. Whether the flag must be set to asleep."""
-        if self.mode is Mode.FALLING and not seen.in_progress(self.doubtful):
+        if self.mode is Mode.FALLING and seen.xmin > self.set_at:
             self.mode = Mode.ASLEEP
         return self.mode is Mode.AWAKE and now - self.found_at >= self.linger
 
-    def fell(self, after: Snapshot) -> None:
-        """The flag says asleep since before this snapshot."""
+    def fell(self, at: Xid) -> None:
+        """The flag has said asleep since before this transaction began."""
         self.mode = Mode.FALLING
         self.flag_is_awake = False
         self.pause = SHORTEST_PAUSE_SECONDS
-        self.doubtful = after.xip
+        self.set_at = at
 
     def next_pause(self) -> float:
         """How long to wait for a wake-up before the next look."""

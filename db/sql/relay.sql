@@ -15,21 +15,27 @@
 
 -- name: last_ticks
 -- The newest tick, which may not be whole in Redis, and the one before, which is. Primary key, backwards.
-SELECT no, ms, snapshot::text, tops::text, behind, solo, rows
+SELECT no, ms, snapshot::text, tops::text, behind, solo, rows, bytes
 FROM notify.relay_ticks ORDER BY no DESC LIMIT 2
 
 -- name: look
 -- One statement, so one snapshot: the rows and pg_current_snapshot() belong together. Two ranges of the
 -- index (xid, id): what began after the previous tick, and what was in progress then. Cost follows the rows
--- found, not the age of the oldest open transaction. Always gives at least one row, for the snapshot.
+-- found, not the age of the oldest open transaction. At most $3 rows, and no more than about $4 bytes of payload;
+-- `there` counts what the row limit let through, so the caller knows whether it has them all. Always gives
+-- at least one row, for the snapshot.
 SELECT s.snapshot::text, o.*
 FROM (SELECT pg_current_snapshot() AS snapshot) s
 LEFT JOIN LATERAL (
-  SELECT id, xid, channels, priority, attempt, origin, {envelope} AS envelope
-  FROM ((SELECT * FROM notify.outbox WHERE xid >= $1 ORDER BY xid, id LIMIT $3)
-        UNION ALL
-        (SELECT * FROM notify.outbox WHERE xid = ANY ($2::xid8[]) ORDER BY xid, id LIMIT $3)) r
-  ORDER BY xid, id LIMIT $3
+  SELECT id, xid, channels, priority, attempt, origin, {envelope} AS envelope, there, before + own AS bytes
+  FROM (SELECT r.*, count(*) OVER () AS there, pg_column_size(payload) AS own,
+               sum(pg_column_size(payload)) OVER (ORDER BY xid, id ROWS UNBOUNDED PRECEDING)
+                 - pg_column_size(payload) AS before
+        FROM ((SELECT * FROM notify.outbox WHERE xid >= $1 ORDER BY xid, id LIMIT $3)
+              UNION ALL
+              (SELECT * FROM notify.outbox WHERE xid = ANY ($2::xid8[]) ORDER BY xid, id LIMIT $3)
+              ORDER BY xid, id LIMIT $3) r) w
+  WHERE before <= $4
 ) o ON true
 ORDER BY o.xid, o.id
 
@@ -37,9 +43,9 @@ ORDER BY o.xid, o.id
 -- One autocommitted statement: a relay frozen at any point holds nothing open that another would wait for.
 -- No row comes back where another relay was first. Postgres' clock, so that all relays have the same one;
 -- max(previous + 1) keeps ids growing whatever the clock does.
-INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, behind, solo, rows, max_id)
+INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, behind, solo, rows, bytes, max_id)
 VALUES ($1, greatest($2::bigint + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
-        $3::text::pg_snapshot, $4::jsonb, $5, $6, $7, $8)
+        $3::text::pg_snapshot, $4::jsonb, $5, $6, $7, $8, $9)
 ON CONFLICT DO NOTHING
 RETURNING ms
 
@@ -79,7 +85,7 @@ ORDER BY id LIMIT $8
 
 -- name: ticks_from
 -- The ticks from a number on, and the one before them, whose snapshot is where they begin. Primary key.
-SELECT no, ms, snapshot::text, tops::text, behind, solo, rows
+SELECT no, ms, snapshot::text, tops::text, behind, solo, rows, bytes
 FROM notify.relay_ticks WHERE no >= $1 - 1 ORDER BY no LIMIT $2
 
 -- name: tick_at
@@ -118,9 +124,13 @@ SELECT setval('notify.relay_flag', $1)
 -- What producers see.
 SELECT pg_sequence_last_value('notify.relay_flag'::regclass)
 
--- name: snapshot
--- Who is in progress now.
-SELECT pg_current_snapshot()::text
+-- name: new_xid
+-- A transaction id from now: whoever has a lower one began before.
+SELECT pg_current_xact_id()
+
+-- name: xmax_now
+-- The next transaction id: below that of the last tick only if the database is another one than then.
+SELECT pg_snapshot_xmax(pg_current_snapshot())
 
 -- name: take_lease
 -- Mine, or free, or run out. The row lock orders two that try at once.
@@ -146,10 +156,9 @@ FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'notify.outbox'::regclass AND pg_get_expr(c.relpartbound, c.oid) <> 'DEFAULT'
 ORDER BY from_id
 
--- name: highest_id
--- The last id given out, and the highest one that fell into the default partition (empty as a rule).
-SELECT coalesce(pg_sequence_last_value('notify.outbox_id_seq'::regclass), 0) AS last,
-       coalesce((SELECT max(id) FROM notify.outbox_default), 0) AS stray
+-- name: last_id
+-- The last id given out.
+SELECT coalesce(pg_sequence_last_value('notify.outbox_id_seq'::regclass), 0)
 
 -- name: newest_row_at
 -- When the last transaction of a partition wrote. Its index (xid, id), backwards; id prunes the others.
@@ -159,7 +168,14 @@ SELECT created_at FROM notify.outbox WHERE id >= $1 AND id < $2 ORDER BY xid DES
 SELECT notify.outbox_add_partition($1, $2)
 
 -- name: drop_partition
-SELECT notify.outbox_drop_partition($1)
+-- Whether it went: not while it holds a row that this snapshot does not see, hence that no tick may hold.
+SELECT notify.outbox_drop_partition($1, $2::text::pg_snapshot)
+
+-- name: prune_default
+-- Old rows that no range caught, under the rules that a partition is dropped by. Pages, for short locks.
+DELETE FROM notify.outbox_default WHERE ctid = ANY (ARRAY(
+  SELECT ctid FROM notify.outbox_default
+  WHERE created_at < $1 AND id < $2 AND pg_visible_in_snapshot(xid, $3::text::pg_snapshot) LIMIT 10000))
 
 -- name: delete_ticks
 -- Ticks whose rows are all gone with their partitions, but for the last of them: its snapshot is where the first
@@ -169,7 +185,7 @@ WHERE no < (SELECT min(no) - 1 FROM notify.relay_ticks WHERE max_id >= $1)
   AND no < (SELECT max(no) - 1 FROM notify.relay_ticks)
 
 -- name: backlog
--- Rows that no tick holds yet, counted up to a limit. Index only.
+-- Rows that no tick holds yet, counted up to 10,000: a gauge must not cost what it measures. Index only.
 SELECT count(*) FROM (
   SELECT FROM notify.outbox
-  WHERE xid >= $1 OR xid = ANY ($2::xid8[]) LIMIT 1000000) r
+  WHERE xid >= $1 OR xid = ANY ($2::xid8[]) LIMIT 10000) r

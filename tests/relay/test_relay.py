@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,9 @@ from db import relay as sql
 from db.pool import Connection, Pool, connect
 from outbox.envelope import Envelope, from_entry
 from outbox.settings import Settings
+from relay import ship
+from relay.ledger import AnotherHistoryError
+from relay.main import build
 from relay.relay import BY_INDEX
 from tests.conftest import Database, cut_off
 from tests.relay.conftest import Reader, relaying
@@ -188,6 +192,97 @@ async def test_an_entry_from_outside_does_not_swallow_ours(
         await reader.until(lambda r: ours(r, stream))
 
 
+async def test_an_entry_from_outside_does_not_hide_a_loss(
+    settings: Settings, producer: Connection, reader: Reader
+) -> None:
+    stream = settings.keys.stream("inapp")
+    async with relaying(settings):
+        for number in range(3):
+            await producer.execute(INAPP, f"u{number}")
+        await producer.execute(INSERT, "elsewhere", ["email"])  # the last tick does not touch the stream
+        await reader.until_users(["elsewhere"], "email")
+        pipe = reader.redis.pipeline(transaction=True)
+        pipe.delete(stream)
+        pipe.xadd(stream, {"foreign": "1"})
+        await pipe.execute()
+        await producer.execute(INAPP, "later")
+        await reader.until(lambda r: all_of(r, stream, ["u0", "u1", "u2", "later"]))
+
+
+async def all_of(reader: Reader, stream: str, users: list[str]) -> bool:
+    fields = [fields for _, fields in await reader.raw(stream)]
+    return [from_entry(f)[0].user_id for f in fields if b"envelope" in f] == users
+
+
+async def test_another_prefix_is_a_new_redis(
+    settings: Settings, producer: Connection, redis: Any, reader: Reader
+) -> None:
+    async with relaying(settings):
+        await producer.execute(INAPP, "open")
+        await reader.until_users(["open"])
+    other = settings.model_copy(update={"redis_prefix": "moved:"})
+    async with relaying(other):
+        await Reader(redis, other).until_users(["open"])
+
+
+async def test_a_database_with_another_history_is_refused_loudly(
+    settings: Settings, producer: Connection, admin: Connection, redis: Any
+) -> None:
+    """Restored from a dump: its transaction ids begin below those that the ticks know."""
+    relay = build(settings, redis)
+    await producer.execute(INAPP, "before")
+    while await relay.step() == 0:
+        pass
+    await admin.execute("UPDATE notify.relay_ticks SET snapshot = '900000000:900000000:'")
+    await relay.stop()
+    restored = build(settings, redis)
+    await producer.execute(INAPP, "after")
+    with pytest.raises(AnotherHistoryError):
+        await restored.step()
+    assert "restored or moved" in (restored.check() or "")
+    await restored.stop()
+
+
+async def test_a_due_row_that_somebody_has_locked_does_not_make_the_relay_spin(
+    settings: Settings, database: Database, producer: Connection, admin: Connection, redis: Any
+) -> None:
+    await producer.execute(
+        "INSERT INTO notify.outbox (event_type, user_id, deliver_at)"
+        " VALUES ('a', 'later', clock_timestamp() + interval '0.05 s')"
+    )
+    transaction = admin.transaction()
+    await transaction.start()
+    await admin.execute("SELECT FROM notify.scheduled FOR UPDATE")
+    await asyncio.sleep(0.1)  # until it is due
+    relay = build(settings, redis)
+    pauses = [await relay.step() for _ in range(5)]
+    assert all(pause > 0 for pause in pauses)
+    await transaction.rollback()
+    await asyncio.sleep(0.06)
+    await relay.step()
+    assert await admin.fetchval("SELECT count(*) FROM notify.scheduled") == 0
+    await relay.stop()
+
+
+async def test_a_tick_is_bounded_in_bytes(
+    settings: Settings, producer: Connection, admin: Connection, reader: Reader
+) -> None:
+    big = "INSERT INTO notify.outbox (event_type, user_id, payload) VALUES ('a', $1, $2)"
+    noise = json.dumps({"x": secrets.token_hex(30_000)})
+    users = [f"u{n}" for n in range(300)]
+    await producer.executemany(big, [(user, noise) for user in users])  # one transaction
+    for number in range(300):
+        users.append(f"v{number}")
+        await producer.execute(big, users[-1], noise)
+    async with relaying(settings):
+        await reader.until_users(users)
+    ticks = await admin.fetch("SELECT solo, rows, bytes FROM notify.relay_ticks ORDER BY no")
+    assert ticks[0]["solo"] is not None
+    assert max(tick["bytes"] for tick in ticks) < ship.TICK_BYTES + 70_000
+    assert len(ticks) > 2
+    assert sum(tick["rows"] for tick in ticks[1:]) == 300
+
+
 async def ours(reader: Reader, stream: str) -> bool:
     fields = [fields for _, fields in await reader.raw(stream)]
     return [from_entry(f)[0].user_id for f in fields if b"envelope" in f] == ["ours", "ours too"]
@@ -313,7 +408,7 @@ async def has_urgent(reader: Reader) -> bool:
 @pytest.mark.parametrize(
     ("statement", "args"),
     [
-        ("look", (700, [5, 6], 5001)),
+        ("look", (700, [5, 6], 5001, 1_000_000)),
         ("tick_rows", (700, 800, [5], "1:800:")),
         ("solo_rows", (700, 10, 5000)),
         ("unsettled_rows", (700, 800, [5], "1:800:", "inapp", "normal", 0, 5000)),

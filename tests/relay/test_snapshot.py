@@ -23,19 +23,19 @@ def test_sees_what_postgres_sees() -> None:
 
 
 def test_a_backlog_is_cut_before_the_transaction_that_does_not_fit() -> None:
-    tick, solo = bound(GENESIS, snapshot(20), [Xid(5), Xid(5), Xid(8), Xid(8)], limit=3)
+    tick, solo = bound(GENESIS, snapshot(20), [Xid(5), Xid(5), Xid(8), Xid(8)], all_read=False)
     assert (tick, solo) == (snapshot(8), None)
 
 
 def test_a_transaction_over_the_limit_is_a_tick_of_its_own() -> None:
-    tick, solo = bound(snapshot(5), snapshot(20, 12), [Xid(8)] * 4, limit=3)
+    tick, solo = bound(snapshot(5), snapshot(20, 12), [Xid(8)] * 4, all_read=False)
     assert (tick, solo) == (snapshot(9), 8)
 
 
 def test_a_late_commit_over_the_limit_leaves_later_ones_for_the_next_tick() -> None:
     # 4 and 6 were in progress at the previous tick; 4 alone is over the limit.
     previous = snapshot(10, 4, 6)
-    tick, solo = bound(previous, snapshot(20), [Xid(4)] * 4, limit=3)
+    tick, solo = bound(previous, snapshot(20), [Xid(4)] * 4, all_read=False)
     assert (tick, solo) == (snapshot(10, 6), 4)
 
 
@@ -70,7 +70,7 @@ def test_every_ended_transaction_is_in_exactly_one_tick(
         ]
         if not fresh:
             continue
-        tick, solo = bound(previous, current, fresh[: limit + 1], limit)
+        tick, solo = bound(previous, current, fresh[: limit + 1], all_read=len(fresh) <= limit)
         inside = [x for x in fresh if tick.sees(x)]
         assert inside, "a tick without rows would never end a backlog"
         assert all(tick.sees(x) for x in map(Xid, rows_of) if previous.sees(x)), "ticks only grow"
@@ -84,7 +84,7 @@ def test_every_ended_transaction_is_in_exactly_one_tick(
 
 @given(histories())
 def test_rows_find_the_tick_that_saw_them_first(taken: list[Snapshot]) -> None:
-    ticks = [Tick(no, 100 * no, each, {}, frozenset(), None, 1) for no, each in enumerate(taken, 1)]
+    ticks = [Tick(no, 100 * no, each, {}, frozenset(), None, 1, 1) for no, each in enumerate(taken, 1)]
     rows = [Row(x, Xid(x), ["inapp"], "normal", 0, "producer", "{}") for x in range(3, taken[-1].xmax)]
     entries = across_ticks(ticks, rows, ZERO)
     expected = [StreamId(next(t.ms for t in ticks if t.snapshot.sees(r.xid)), r.id) for r in rows]

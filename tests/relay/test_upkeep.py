@@ -9,7 +9,7 @@ import pytest
 from db import relay as sql
 from db.pool import Connection
 from outbox.settings import Settings
-from relay.upkeep import Partition, oldest_kept, wanted
+from relay.upkeep import Partition, old_ones, wanted
 from tests.relay.conftest import Reader, relaying
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -20,26 +20,27 @@ def parts(*bounds: int) -> list[Partition]:
 
 
 @pytest.mark.parametrize(
-    ("partitions", "last", "stray", "expected"),
+    ("partitions", "last", "expected"),
     [
-        (parts(0, 100), 0, 0, None),
-        (parts(0, 100), 1, 0, (100, 200)),
-        (parts(0, 100, 200), 100, 0, None),
-        (parts(0, 100), 150, 149, (150, 250)),  # the default partition holds up to 149
-        ([], 0, 0, (0, 100)),
+        (parts(0, 100), 0, None),
+        (parts(0, 100), 1, (100, 200)),
+        (parts(0, 100, 200), 100, None),
+        (parts(0, 100), 150, (250, 350)),  # outrun: the default partition takes 100 to 249
+        ([], 0, (100, 200)),
     ],
 )
-def test_wanted(partitions: list[Partition], last: int, stray: int, expected: tuple[int, int] | None) -> None:
-    assert wanted(partitions, last, stray, 100) == expected
+def test_wanted(partitions: list[Partition], last: int, expected: tuple[int, int] | None) -> None:
+    assert wanted(partitions, last, 100) == expected
 
 
 def test_only_old_partitions_below_every_stream_go() -> None:
     old, young = NOW - timedelta(days=4), NOW
     cutoff = NOW - timedelta(days=3)
     three = parts(0, 100, 200, 300)
-    assert oldest_kept(three, [old, old, young], cutoff, 1000) == 2
-    assert oldest_kept(three, [old, old, young], cutoff, 150) == 1, "an entry of the second is in a stream"
-    assert oldest_kept(three, [young, old, old], cutoff, 1000) == 0, "never out of the middle"
+    assert old_ones(three, [old, old, young], cutoff, 1000) == 2
+    assert old_ones(three, [old, old, young], cutoff, 150) == 1, "an entry of the second is in a stream"
+    assert old_ones(three, [young, old, old], cutoff, 1000) == 0, "never out of the middle"
+    assert old_ones(three, [None, old, young], cutoff, 1000) == 2, "an empty one holds up nobody"
 
 
 async def test_rows_move_through_partitions_and_old_ones_are_dropped(
@@ -82,4 +83,4 @@ async def test_rows_of_the_default_partition_are_relayed(
 
 async def test_a_name_that_is_no_partition_is_not_dropped(admin: Connection) -> None:
     with pytest.raises(asyncpg.CheckViolationError):
-        await sql.drop_partition(admin, "notifications")
+        await sql.drop_partition(admin, "notifications", "1:1:")

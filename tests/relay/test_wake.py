@@ -22,7 +22,7 @@ def test_it_lingers_awake_after_the_last_row() -> None:
 def test_it_relies_on_notifications_only_when_everyone_of_before_the_flag_has_ended() -> None:
     sleep = Sleep(linger=0.1, poll=5)
     sleep.found_nothing(1.0, snapshot(9, 7))
-    sleep.fell(snapshot(9, 7))
+    sleep.fell(Xid(10))
     sleep.found_nothing(1.1, snapshot(12, 7, 11))
     assert not asleep(sleep)
     assert sleep.next_pause() < 0.2, "7 may have tested the flag while it said awake"
@@ -33,8 +33,8 @@ def test_it_relies_on_notifications_only_when_everyone_of_before_the_flag_has_en
 
 def test_rows_found_asleep_ask_for_the_flag_once() -> None:
     sleep = Sleep(linger=0.1, poll=5)
-    sleep.fell(snapshot(9))
-    sleep.found_nothing(1.0, snapshot(9))
+    sleep.fell(Xid(9))
+    sleep.found_nothing(1.0, snapshot(10))
     assert sleep.found(2.0)
     assert not sleep.found(2.1)
 

@@ -115,6 +115,7 @@ CREATE TABLE notify.relay_ticks (
   behind    text[] NOT NULL DEFAULT '{}',
   solo      xid8,
   rows      integer NOT NULL,
+  bytes     bigint NOT NULL,
   max_id    bigint NOT NULL              -- highest outbox id of the tick: tells when its partition may go
 );
 
@@ -139,14 +140,26 @@ BEGIN
 END
 $$;
 
--- Drops one partition whole. The short lock_timeout makes it give up rather than queue producers behind it.
-CREATE FUNCTION notify.outbox_drop_partition(part text) RETURNS void
+-- Drops one partition whole, unless it holds a row that `ticked` does not see: it may be in no tick yet. Looked at
+-- under the lock, so that no row comes in between. The short lock_timeout makes it give up rather than queue
+-- producers behind it.
+CREATE FUNCTION notify.outbox_drop_partition(part text, ticked pg_snapshot) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+  open_row boolean;
 BEGIN
   IF part !~ '^outbox_p[0-9]{19}$' THEN
     RAISE EXCEPTION '% is not a partition of notify.outbox', quote_literal(part) USING ERRCODE = 'check_violation';
   END IF;
-  EXECUTE format('DROP TABLE notify.%I', part);
+  EXECUTE format('LOCK TABLE notify.%I IN ACCESS EXCLUSIVE MODE', part);
+  -- By the index (xid, id) from its upper end: what the snapshot sees whole lies below its xmin.
+  EXECUTE format('SELECT EXISTS (SELECT FROM notify.%I WHERE xid >= pg_snapshot_xmin($1)
+                                 AND NOT pg_visible_in_snapshot(xid, $1))', part)
+    INTO open_row USING ticked;
+  IF NOT open_row THEN
+    EXECUTE format('DROP TABLE notify.%I', part);
+  END IF;
+  RETURN NOT open_row;
 END
 $$;
 

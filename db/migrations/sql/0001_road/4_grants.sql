@@ -15,6 +15,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA notify TO outbox_ap
 REVOKE UPDATE ON notify.outbox FROM outbox_app;
 GRANT USAGE ON SEQUENCE notify.outbox_id_seq TO outbox_app;
 GRANT SELECT, UPDATE ON SEQUENCE notify.relay_flag TO outbox_app;
-GRANT EXECUTE ON FUNCTION notify.outbox_add_partition(bigint, bigint), notify.outbox_drop_partition(text) TO outbox_app;
+GRANT EXECUTE ON FUNCTION notify.outbox_add_partition(bigint, bigint), notify.outbox_drop_partition(text, pg_snapshot) TO outbox_app;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA notify TO outbox_readonly;

@@ -1,0 +1,39 @@
+"""Where the streams really end: a loss shows even where nothing is appended; and what may therefore be dropped."""
+
+import asyncio
+from dataclasses import dataclass
+
+from db.pool import Connection
+from relay import metrics
+from relay.ledger import Ledger
+from relay.ship import Shipper, is_of_a_tick
+from relay.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Droppable:
+    """What was certain at one moment, and stays so: of the rows that `ticked` sees, none below `needed_id` was
+    in a stream, and none was missing from one. So they are settled (invariant I7)."""
+
+    ticked: Snapshot
+    needed_id: int
+
+
+async def verify(conn: Connection, shipper: Shipper, ledger: Ledger) -> Droppable | None:
+    """Compare every stream's end with the ledger. None where something is being mended, or cannot be read."""
+    names = [*ledger.tops, *(stream for stream in ledger.behind if stream not in ledger.tops)]
+    states = await asyncio.gather(*map(shipper.streams.state, names))
+    for stream, state in zip(names, states, strict=True):
+        shipper.lengths[stream] = state.length
+        metrics.QUEUE_LENGTH.labels(stream).set(state.length)
+        expected = ledger.top(stream)
+        if stream in ledger.behind or not state.usable or state.top == expected:
+            continue
+        if state.top > expected and await is_of_a_tick(conn, state.top):
+            ledger.stale = True  # another relay appended: its ticks tell
+        else:
+            shipper.lost(ledger, stream, expected, state.top)
+    if ledger.stale or ledger.behind or ledger.in_doubt or not all(state.usable for state in states):
+        return None
+    needed = min((state.first.row for state in states if state.first), default=2**63 - 1)
+    return Droppable(ledger.snapshot, needed)

@@ -1,0 +1,64 @@
+"""Wake-up: with every timer out of the way, only the notification is left to find a commit."""
+
+import asyncio
+import random
+from time import monotonic
+
+import pytest
+
+from db.pool import Connection
+from outbox.settings import Settings
+from tests.relay.conftest import Reader, relaying
+
+INSERT = "INSERT INTO notify.outbox (event_type, user_id) VALUES ('a', $1)"
+
+
+@pytest.fixture
+def patient(settings: Settings) -> Settings:
+    """Nothing but a notification, or the relay's watch while it is awake, comes within a minute."""
+    timers = {"relay_poll": 60, "relay_verify": 60, "relay_lease": 180}
+    return settings.model_copy(update=timers)
+
+
+@pytest.mark.parametrize("isolation", ["read_committed", "repeatable_read", "serializable"])
+async def test_a_commit_at_any_moment_around_falling_asleep_is_found_at_once(
+    patient: Settings, producer: Connection, reader: Reader, isolation: str
+) -> None:
+    stream = patient.keys.stream("inapp")
+    async with relaying(patient):
+        await producer.execute(INSERT, "first")
+        await reader.until_users(["first"])
+        for number in range(40):
+            await asyncio.sleep(random.uniform(0, 2.2 * patient.relay_linger))  # when, not for what
+            began = monotonic()
+            async with producer.transaction(isolation=isolation):  # type: ignore[arg-type]  # one of the three
+                await producer.execute(INSERT, f"u{number}")
+            while await reader.redis.xlen(stream) < number + 2:
+                assert monotonic() - began < 1, f"commit {number} was not found: only the poll is left"
+                await asyncio.sleep(0.001)
+
+
+async def test_without_the_trigger_nothing_is_found(
+    patient: Settings, producer: Connection, admin: Connection, reader: Reader
+) -> None:
+    """The test above can fail: this is how."""
+    async with relaying(patient):
+        await producer.execute(INSERT, "first")
+        await reader.until_users(["first"])
+
+        async def asleep(_: Reader) -> bool:
+            return bool(await admin.fetchval("SELECT last_value = 1 FROM notify.relay_flag"))
+
+        await reader.until(asleep)
+        await admin.execute("ALTER TABLE notify.outbox DISABLE TRIGGER outbox_wake")
+        await asyncio.sleep(0.3)  # the relay ends its watch
+        await producer.execute(INSERT, "unheard")
+        with pytest.raises(TimeoutError):
+            await reader.until(lambda r: longer(r, 1), seconds=1)
+        await admin.execute("ALTER TABLE notify.outbox ENABLE TRIGGER outbox_wake")
+        await producer.execute(INSERT, "heard")
+        await reader.until_users(["first", "unheard", "heard"], seconds=1)
+
+
+async def longer(reader: Reader, length: int) -> bool:
+    return len(await reader.users()) > length
