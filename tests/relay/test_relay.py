@@ -240,6 +240,16 @@ async def test_a_database_with_another_history_is_refused_loudly(
     with pytest.raises(AnotherHistoryError):
         await restored.step()
     assert "restored or moved" in (restored.check() or "")
+    # What docs/architecture.md says to do.
+    await admin.execute(
+        "BEGIN; DELETE FROM notify.relay_ticks; UPDATE notify.outbox SET xid = pg_current_xact_id(); COMMIT"
+    )
+    while await restored.step() == 0:
+        pass
+    assert restored.check() is None
+    assert await Reader(redis, settings).users() == ["before", "before", "after"], (
+        "workers drop what they had"
+    )
     await restored.stop()
 
 
