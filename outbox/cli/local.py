@@ -67,10 +67,11 @@ def down() -> None:
     from outbox.local import compose, up_detached
     from outbox.settings import state_dir
 
-    if up_detached.stop(state_dir()):
+    state = state_dir()
+    if up_detached.stop(state):
         typer.echo("Outbox has stopped; the data stays.")
-    elif compose.usable():
-        compose.call(state_dir(), "down")
+    elif compose.started(state):
+        compose.call(state, "down")
     else:
         typer.echo("Outbox is not running.")
 
@@ -93,7 +94,7 @@ def logs(
     from outbox.settings import state_dir
 
     state = state_dir()
-    if up_lock.running(state) is None and compose.usable():
+    if up_lock.running(state) is None and compose.started(state):
         compose.become(state, "logs", *(["--follow"] if follow else []), "--tail", str(lines))
     else:
         show(state, lines, follow=follow)
@@ -117,7 +118,7 @@ def reset(
     state = state_dir()
     if not yes:
         typer.confirm(f"Delete all data in {state}?", abort=True)
-    if not up_detached.stop(state) and compose.usable():
+    if not up_detached.stop(state) and compose.started(state):
         compose.call(state, "down", "--volumes")
     erase(state)
     typer.echo(f"Deleted {state}.")

@@ -23,8 +23,8 @@ SELECT id, $1, $2, 8 FROM notify.notifications
 # A notification of two days ago, by its UUIDv7.
 OLD = "INSERT INTO notify.outbox (notification_id, event_type, user_id) VALUES ($1, 'e', 'alice')"
 TICK = """
-INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, rows, max_id)
-VALUES (1, (extract(epoch FROM now()) * 1000)::bigint, pg_current_snapshot(), '{}', 1, 1)
+INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, rows, bytes, max_id)
+VALUES (1, (extract(epoch FROM now()) * 1000)::bigint, pg_current_snapshot(), '{}', 1, 1, 1)
 """
 LEAD = "INSERT INTO notify.relay_lease VALUES ('relay', 'here-1', 1, now() + interval '8 s')"
 
