@@ -3,9 +3,10 @@
 import asyncio
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import asyncpg
@@ -26,11 +27,11 @@ LOGINS = {
 
 def start() -> Callable[[], None]:
     """Start or find the servers: DATABASE_URL and REDIS_URL if set, testcontainers if a Docker engine
-    answers, the embedded ones otherwise. Returns what stops them."""
+    answers and has or gets the images, the embedded ones otherwise. Returns what stops them."""
     stack = ExitStack()
     admin, redis = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
     if not (admin and redis):
-        admin, redis = containers(stack) if docker_answers() else embedded(stack)
+        admin, redis = (containers(stack) if docker_answers() else None) or embedded(stack)
     os.environ[ADMIN_URL], os.environ[REDIS_URL] = admin, redis
     asyncio.run(prepare(admin))
     return stack.close
@@ -44,13 +45,36 @@ def docker_answers() -> bool:
     import docker  # noqa: PLC0415 - only where there may be an engine
 
     try:
-        docker.from_env(timeout=3).ping()
+        with closing(docker.from_env(timeout=3)) as engine:
+            engine.ping()
     except docker.errors.DockerException:
         return False
     return True
 
 
-def containers(stack: ExitStack) -> tuple[str, str]:
+def containers(stack: ExitStack) -> tuple[str, str] | None:
+    """None where the engine cannot start them: offline without the images, or out of room."""
+    import docker  # noqa: PLC0415 - only with an engine
+    import requests  # noqa: PLC0415 - what docker speaks by
+    from testcontainers.core.exceptions import ContainerStartException  # noqa: PLC0415
+
+    with ExitStack() as started:
+        try:
+            urls = start_containers(started)
+        except (
+            docker.errors.DockerException,
+            requests.RequestException,
+            ContainerStartException,
+            OSError,
+        ) as error:
+            why = " ".join(str(error).split())
+            print(f"No test containers ({why}): the embedded servers are used.", file=sys.stderr)
+            return None
+        stack.push(started.pop_all())
+        return urls
+
+
+def start_containers(stack: ExitStack) -> tuple[str, str]:
     from testcontainers.postgres import PostgresContainer  # noqa: PLC0415 - only with an engine
     from testcontainers.redis import RedisContainer  # noqa: PLC0415
 

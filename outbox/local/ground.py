@@ -12,10 +12,11 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from outbox.local import guard
 from outbox.local.errors import EmbeddedError
 
 ELSEWHERE = Path("/var/lib")  # for data to keep; throwaway data goes to the temporary directory
@@ -30,11 +31,23 @@ class Ground:
     uid: int  # of PostgreSQL, which refuses to run as root
     gid: int
 
-    def give(self, path: Path) -> Path:
-        """Hands a file or directory that root has made to the user of the servers."""
+    def give(self, file: int) -> None:
+        """Hands an open file or directory that root has made to the user of the servers."""
         if os.geteuid() == 0:
-            os.chown(path, self.uid, self.gid, follow_symlinks=False)
-        return path
+            os.fchown(file, self.uid, self.gid)
+
+    def give_tree(self, path: Path) -> None:
+        """A directory and what is in it. By descriptors: a name may stand for something else by now."""
+        if path.is_symlink():
+            raise EmbeddedError(f"{path} is a symbolic link, which is not followed. Remove it.")
+        if os.geteuid():
+            return
+        for _, _, files, directory in os.fwalk(path):
+            self.give(directory)
+            for name in files:
+                file = guard.open_plain(name, os.O_RDONLY, directory)
+                self.give(file)
+                os.close(file)
 
     def passwords(self, names: Iterable[str]) -> dict[str, str]:
         """One password each, made once and kept in a file that only its owner can read."""
@@ -47,14 +60,17 @@ class Ground:
 
     def write(self, name: str, content: dict[str, str] | dict[str, int]) -> None:
         """Replaces a small file of the state directory in one step: all of it or nothing."""
-        _write(self.give(_private(self.state / f"{name}.tmp")), self.state / name, content)
+        _write(self.state / name, content, self.give)
 
     def new_directory(self, name: str) -> Path:
         """An empty directory of the servers, in place of whatever had that name."""
         path = self.home / name
+        if path.is_symlink():
+            path.unlink()
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(mode=0o700)
-        return self.give(path)
+        self.give_tree(path)
+        return path
 
 
 def make_state(state: Path) -> bool:
@@ -76,16 +92,16 @@ def prepare(state: Path, fresh: bool, throwaway: bool) -> Ground:
     home = home_of(state)
     uid, gid = _unprivileged(state, home)
     if fresh:  # never a directory that was there before
-        os.chown(state, uid, gid)
+        os.chown(state, uid, gid, follow_symlinks=False)
     if not _reaches(home, uid, gid):
         home = _make_home(state, throwaway)
-        os.chown(home, uid, gid)
+        os.chown(home, uid, gid, follow_symlinks=False)
     return Ground(state, home, uid, gid)
 
 
 def home_of(state: Path) -> Path:
     """Where the data lies: elsewhere if a start as root has said so, else in the state directory."""
-    elsewhere = Path(_read(state / POINTER).get("home", state))
+    elsewhere = Path(_read(state / POINTER, by_root=True).get("home", state))
     return elsewhere if elsewhere.is_dir() else state
 
 
@@ -99,14 +115,14 @@ def drop_home(state: Path) -> None:
 def _make_home(state: Path, throwaway: bool) -> Path:
     base = Path(tempfile.gettempdir()) if throwaway else ELSEWHERE
     home = Path(tempfile.mkdtemp(prefix="outbox-", dir=base))
-    _write(_private(state / f"{POINTER}.tmp"), state / POINTER, {"home": str(home)})
+    _write(state / POINTER, {"home": str(home)})
     return home
 
 
 def _unprivileged(state: Path, home: Path) -> tuple[int, int]:
     """Owner of an existing cluster, else owner of the directory around the state, else nobody."""
     for cluster in home.glob("pg[0-9]*/PG_VERSION"):
-        found = cluster.stat()
+        found = cluster.lstat()
         if found.st_uid:
             return found.st_uid, found.st_gid
     around = state.parent.stat()
@@ -137,9 +153,13 @@ def _reaches(path: Path, uid: int, gid: int) -> bool:
     return asked.returncode == 0
 
 
-def _read(path: Path) -> dict[str, str]:
+def _read(path: Path, *, by_root: bool = False) -> dict[str, str]:
+    """Nothing if there is no such file. `by_root`: nobody else is believed in this."""
     try:
-        content = json.loads(path.read_text())
+        with os.fdopen(guard.open_plain(str(path), os.O_RDONLY)) as file:
+            if by_root and os.fstat(file.fileno()).st_uid:
+                raise EmbeddedError(f"{path} was not written by root. Remove it.")
+            content = json.load(file)
     except FileNotFoundError:
         return {}
     except ValueError as error:
@@ -149,15 +169,14 @@ def _read(path: Path) -> dict[str, str]:
     return {str(name): str(value) for name, value in content.items()}
 
 
-def _private(path: Path) -> Path:
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600, exist_ok=False)
-    return path
-
-
-def _write(scratch: Path, path: Path, content: dict[str, str] | dict[str, int]) -> None:
+def _write(
+    path: Path, content: dict[str, str] | dict[str, int], give: Callable[[int], None] | None = None
+) -> None:
     """On disk before it has its name: a cluster without its passwords is a locked door."""
-    with scratch.open("w") as file:
+    scratch = path.with_name(f"{path.name}.tmp")
+    with os.fdopen(guard.make_anew(str(scratch)), "w") as file:
+        if give:
+            give(file.fileno())
         json.dump(content, file)
         file.flush()
         os.fsync(file.fileno())

@@ -8,11 +8,13 @@ which forked them ends, and `preexec_fn` is unsafe among threads; hence a proces
 """
 
 import ctypes
+import errno
 import json
 import os
 import select
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -26,6 +28,7 @@ PATIENCE = (10.0, 5.0, 2.0)  # seconds given to each of a server's stop signals
 SETUP_SECONDS = 120
 LINUX = sys.platform == "linux"
 PR_SET_PDEATHSIG = 1
+NOT_PLAIN = "Not a plain file with this one name; look what it is, and remove it"
 
 
 class Setup(TypedDict):
@@ -120,7 +123,7 @@ def _set_up(server: Server, setup: Setup) -> None:
 
 
 def _start(server: Server, lock: int) -> subprocess.Popen[bytes]:
-    log = os.open(server["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    log = open_plain(server["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         return subprocess.Popen(  # noqa: S603 - the app's own command
             server["argv"],
@@ -182,14 +185,43 @@ def _cap(path: str, limit: int) -> None:
     It is copied and emptied: the server goes on writing to the same file, and O_APPEND puts that
     at the new start. A line written between the copy and the cut is lost.
     """
-    if os.stat(path).st_size <= limit:  # noqa: PTH116 - pathlib costs start-up time
+    if os.lstat(path).st_size <= limit:
         return
-    with open(path, "rb+") as log, open(f"{path}.1", "wb") as older:  # noqa: PTH123 - as above
+    with (
+        os.fdopen(open_plain(path, os.O_RDWR), "rb+") as log,
+        os.fdopen(make_anew(f"{path}.1"), "wb") as older,
+    ):
         owner = os.fstat(log.fileno())
         os.fchown(older.fileno(), owner.st_uid, owner.st_gid)
         log.seek(-limit, os.SEEK_END)
         older.write(log.read(limit))
         log.truncate(0)
+
+
+def open_plain(path: str, flags: int, directory: int | None = None) -> int:
+    """Opens a plain file that has one name only. Raises OSError for anything else.
+
+    This may be root in a directory of another user, who could put a link there (of either kind) to
+    have one of root's files overwritten, read or given away.
+    """
+    try:
+        file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600, dir_fd=directory)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, NOT_PLAIN, path) from None
+        raise
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(file)
+        raise OSError(errno.EINVAL, NOT_PLAIN, path)
+    return file
+
+
+def make_anew(path: str) -> int:
+    """An empty private file, open for writing, in place of whatever file or link had that name."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 - pathlib costs start-up time
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
 
 
 def _stop(servers: list[Server], running: list[subprocess.Popen[bytes]]) -> None:

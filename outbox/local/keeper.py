@@ -115,9 +115,9 @@ class Keeper:
 
 def _spawn(ground: Ground, lock: int) -> subprocess.Popen[bytes]:
     log = ground.state / "guard.log"  # tracebacks, of the last start only
-    errors = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    ground.give(log)
+    errors = guard.make_anew(str(log))
     try:
+        ground.give(errors)
         return subprocess.Popen(  # noqa: S603 - our own file
             [sys.executable, "-I", "-S", guard.__file__],
             stdin=subprocess.PIPE,
@@ -154,10 +154,18 @@ def _tails(servers: Sequence[AnyServer]) -> str:
 
 def _begin_log(ground: Ground, path: Path) -> int:
     """Makes the log if need be, and tells where the lines of this start begin."""
-    path.touch(mode=0o600)
-    return ground.give(path).stat().st_size
+    log = guard.open_plain(str(path), os.O_WRONLY | os.O_CREAT)
+    try:
+        ground.give(log)
+        return os.fstat(log).st_size
+    finally:
+        os.close(log)
 
 
 def _read(path: Path, offset: int) -> bytes:
     """The file from an offset, or its last bytes if that is negative."""
-    return path.read_bytes()[offset:] if path.exists() else b""
+    try:
+        with os.fdopen(guard.open_plain(str(path), os.O_RDONLY), "rb") as file:
+            return file.read()[offset:]
+    except FileNotFoundError:
+        return b""

@@ -10,6 +10,7 @@ import os
 import time
 from pathlib import Path
 
+from outbox.local import guard
 from outbox.local.errors import EmbeddedError
 
 NAME = "lock"
@@ -19,7 +20,10 @@ WHILE_STOPPING = 30.0  # a server may have much to write out
 
 def acquire(state: Path) -> int:
     """The descriptor of the held lock. Waits for the previous owner's servers if they are stopping."""
-    lock = os.open(state / NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        lock = guard.open_plain(str(state / NAME), os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise EmbeddedError(f"The lock of the embedded servers cannot be taken: {error}") from error
     try:
         _wait(state, lock)
     except BaseException:

@@ -85,10 +85,9 @@ class PostgresServer:
     def _setup(self) -> guard.Setup:
         """Under a scratch name: a first start cut short leaves no half of a cluster."""
         scratch = self.ground.new_directory(f"{self.data.name}.tmp")
-        self.forget_setup()
-        self._password_file.touch(mode=0o600)
-        self._password_file.write_text(self.password)
-        self.ground.give(self._password_file)
+        with os.fdopen(guard.make_anew(str(self._password_file)), "w") as file:
+            self.ground.give(file.fileno())
+            file.write(self.password)
         argv = [
             str(self.binary.exe.with_name("initdb")),
             f"--pgdata={scratch}",

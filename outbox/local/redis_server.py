@@ -33,8 +33,7 @@ class RedisServer:
     def plan(self, port: int) -> guard.Server:
         self.data.mkdir(mode=0o700, exist_ok=True)
         config = self._configure(port)
-        for path in (config, self.data, *self.data.rglob("*")):
-            self.ground.give(path)
+        self.ground.give_tree(self.data)
         return guard.Server(
             name=self.name,
             argv=[str(self.binary.exe), str(config)],
@@ -63,7 +62,6 @@ class RedisServer:
     def _configure(self, port: int) -> Path:
         """In a private file, since a command line can be read by everybody."""
         config = self.ground.home / "redis.conf"
-        config.touch(mode=0o600)
         lines = {
             "bind": LOOPBACK,
             "port": port,
@@ -75,7 +73,9 @@ class RedisServer:
             "appendonly": "no" if self.throwaway else "yes",
             "appendfsync": "everysec",
         }
-        config.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
+        with os.fdopen(guard.make_anew(str(config)), "w") as file:
+            self.ground.give(file.fileno())
+            file.writelines(f"{key} {value}\n" for key, value in lines.items())
         return config
 
 

@@ -122,7 +122,7 @@ class Embedded:
         lock = locks.acquire(self.state_dir)
         try:
             ground = grounds.prepare(self.state_dir, fresh, self.throwaway)
-            ground.give(self.state_dir / locks.NAME)
+            ground.give(lock)
             passwords = ground.passwords((SUPERUSER, *LOGINS, REDIS))
             servers = self._servers(ground, passwords)
             self._keeper, chosen = self._launch(ground, servers, lock)

@@ -10,6 +10,7 @@ from db.pool import Connection
 
 LONG = "x" * 300
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+UNPRINTABLE = ("a\x07", "a\x7f", "a\x85b", "a\u2028b", "\u2029")
 
 # A row of each table that keeps every rule; each case below spoils one column of it.
 GOOD: dict[str, dict[str, Any]] = {
@@ -42,8 +43,9 @@ NOTIFICATION: list[tuple[str, Any, str]] = [
     ("user_id", "", "user_id_is_1_to_200_printable_characters"),
     ("user_id", LONG, "user_id_is_1_to_200_printable_characters"),
     ("user_id", "a\tb", "user_id_is_1_to_200_printable_characters"),
+    *(("user_id", text, "user_id_is_1_to_200_printable_characters") for text in UNPRINTABLE),
     ("actor_user_id", "", "actor_user_id_is_1_to_200_printable_characters"),
-    ("actor_user_id", "a\x7f", "actor_user_id_is_1_to_200_printable_characters"),
+    *(("actor_user_id", text, "actor_user_id_is_1_to_200_printable_characters") for text in UNPRINTABLE),
     ("channels", [], "channels_are_1_to_16"),
     ("payload", [1], "payload_is_a_json_object"),
     ("payload", "text", "payload_is_a_json_object"),
@@ -52,6 +54,7 @@ NOTIFICATION: list[tuple[str, Any, str]] = [
     ("template_name", "../x", "template_name_is_1_to_128_letters_digits_dots_dashes"),
     ("dedup_key", "", "dedup_key_is_1_to_255_printable_characters"),
     ("dedup_key", LONG, "dedup_key_is_1_to_255_printable_characters"),
+    *(("dedup_key", text, "dedup_key_is_1_to_255_printable_characters") for text in UNPRINTABLE),
     ("priority", "high", "priority_is_urgent_normal_or_bulk"),
     ("deliver_at", "1999-12-31T23:59:59Z", "deliver_at_is_between_2000_and_2200"),
     ("deliver_at", "infinity", "deliver_at_is_between_2000_and_2200"),
@@ -69,9 +72,14 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("scheduled", "reason", "whim", "reason_is_deliver_at_retry_or_redrive"),
     ("deliveries", "status", "lost", "delivery_status_is_known"),
     ("recipients", "user_id", "", "recipient_user_id_is_1_to_200_printable_characters"),
+    *(
+        ("recipients", "user_id", text, "recipient_user_id_is_1_to_200_printable_characters")
+        for text in UNPRINTABLE
+    ),
     ("recipients", "email", "ann", "email_is_an_address"),
     ("recipients", "email", "ann@example.org\nBcc: x@example.org", "email_is_an_address"),
     ("recipients", "email", f"{LONG}@{LONG}", "email_is_an_address"),
+    *(("recipients", "email", f"ann{text}@example.org", "email_is_an_address") for text in UNPRINTABLE),
     ("recipients", "phone", "0171 2345678", "phone_is_e164"),
     ("recipients", "locale", "de_DE", "locale_is_bcp47"),
     ("recipients", "time_zone", "Europe/Berlin'", "time_zone_is_an_iana_name"),

@@ -7,7 +7,10 @@ from pydantic import ValidationError
 
 from db.pool import Connection
 from outbox import rules
-from outbox.envelope import Notification
+from outbox.envelope import UNPRINTABLE, Notification
+
+# The code points that Postgres can hold: no NUL, no surrogates.
+ALL = [*range(1, 0xD800), *range(0xE000, 0x10000)]
 
 
 def broken(**fields: Any) -> list[tuple[str, str]]:
@@ -52,6 +55,29 @@ async def test_every_constraint_of_a_notification_names_its_field(admin: Connect
     )
     assert names
     assert [row["conname"] for row in names if rules.of_constraint(row["conname"]) is None] == []
+
+
+@pytest.mark.parametrize("collation", ["default", "C"])
+async def test_model_and_database_call_the_same_characters_printable(
+    admin: Connection, collation: str
+) -> None:
+    """Of all that is in the Basic Multilingual Plane, and in any locale."""
+    checks = await admin.fetch(
+        """
+        SELECT pg_get_constraintdef(c.oid) AS said, attname
+        FROM pg_constraint c JOIN pg_attribute ON attrelid = conrelid AND attnum = conkey[1]
+        WHERE conname LIKE '%printable_characters'
+        """
+    )
+    assert len(checks) == 4
+    expected = [point for point in ALL if UNPRINTABLE.search(chr(point))]
+    for check in checks:
+        refused = await admin.fetch(
+            f'SELECT point FROM (SELECT point, chr(point) COLLATE "{collation}" AS {check["attname"]} '
+            f"FROM unnest($1::int[]) AS point) AS x WHERE NOT {check['said'].removeprefix('CHECK ')}",
+            ALL,
+        )
+        assert [row["point"] for row in refused] == expected, check["attname"]
 
 
 @pytest.mark.parametrize("name", ["", "shop_total_is_positive", "notifications_dedup_key"])

@@ -1,13 +1,17 @@
 """POST /v1/notifications: 202 after the commit, repeats, and every way to get it wrong."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
-from db.pool import Connection
+from db.pool import Connection, Pool
+from outbox.api.app import create_app
+from outbox.probes import Health
+from outbox.settings import PROJECT, Settings
 from tests.outbox.api.answers import fields, problem
 
 ONE: dict[str, Any] = {"event_type": "order.paid", "user_id": "u-1"}
@@ -140,6 +144,31 @@ async def test_an_unknown_channel_comes_with_the_known_ones(api: httpx.AsyncClie
     answer = await api.post("/v1/notifications", json=ONE | {"channels": ["fax"]})
     [(_, detail)] = problem(answer, 422, "invalid-notification")
     assert "Known channels: email, inapp, push, sms, webhook" in detail
+
+
+async def test_a_channel_that_is_switched_off_breaks_no_producer(
+    api: httpx.AsyncClient, admin: Connection
+) -> None:
+    await admin.execute("UPDATE notify.channels SET enabled = false WHERE name = 'sms'")
+    answer = await api.post("/v1/notifications", json=ONE | {"channels": ["sms"]})
+    assert answer.status_code == 202
+    shown = (await api.get(f"/v1/notifications/{answer.json()['id']}")).json()
+    assert [(each["channel"], each["status"]) for each in shown["deliveries"]] == [("sms", "pending")]
+
+
+async def test_the_readme_shows_what_comes_back(
+    settings: Settings, pool: Pool, api: httpx.AsyncClient
+) -> None:
+    """Its address is the one that an API on the usual port gives itself."""
+    readme = (PROJECT / "README.md").read_text()
+    [(status, body)] = re.findall(r"^# (\d+) (\{.*?\}) +– after the commit", readme, re.MULTILINE)
+    transport = httpx.ASGITransport(
+        create_app(settings.model_copy(update={"api_port": 8080}), pool, Health())
+    )
+    async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=api.headers) as usual:
+        answer = await usual.post("/v1/notifications", json=ONE)
+    shown = answer.json()
+    assert (answer.status_code, shown) == (int(status), json.loads(body.replace("…", shown["id"])))
 
 
 async def test_what_is_not_strict_json_is_refused(api: httpx.AsyncClient) -> None:
