@@ -10,6 +10,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from outbox.errors import OutboxError
+from outbox.local import guard
 from outbox.local.ports import LOOPBACK, is_free
 from outbox.local.ports import RANGE as OTHER_PORTS
 
@@ -42,10 +43,9 @@ def write(state: Path, values: Mapping[str, str], file: str = FILE) -> None:
     if odd := [name for name, value in values.items() if "'" in value or not value.isprintable()]:
         raise LocalError(f"{odd[0]} must not contain quotes or control characters; in a URL, write %27 for '")
     scratch = state / f"{file}.tmp"
-    scratch.unlink(missing_ok=True)
-    scratch.touch(mode=0o600)
     lines = [f"{name}={shlex.quote(value)}\n" for name, value in values.items()]
-    scratch.write_text("# Written by `outbox up`. The environment wins over it.\n" + "".join(lines))
+    with os.fdopen(guard.make_anew(str(scratch)), "w", encoding="utf-8") as out:
+        out.write("# Written by `outbox up`. The environment wins over it.\n" + "".join(lines))
     scratch.replace(state / file)
 
 

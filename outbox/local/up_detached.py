@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from outbox.local import up_lock
+from outbox.local import guard, up_lock
 from outbox.local.env import LocalError
 from outbox.local.up_lines import FILE
 
@@ -22,7 +22,7 @@ def start(state: Path) -> str:
     if word := up_lock.running(state):
         raise up_lock.AlreadyRunningError(state, word)
     complaints = state / "up.err"
-    with complaints.open("wb") as file:
+    with os.fdopen(guard.make_anew(str(complaints)), "wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "outbox.cli", "up", "--no-docker"],
             stdin=subprocess.DEVNULL,

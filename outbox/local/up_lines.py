@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from typing import IO
 
+from outbox.local import guard
+
 FILE = "up.log"
 LIMIT = 5_000_000  # bytes; two files of it are kept
 WAITING = 20_000  # lines that a stopped terminal may owe us before lines are left out
@@ -42,7 +44,7 @@ class LogFile:
         self.file = self.open()
 
     def open(self) -> IO[str]:
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = guard.open_plain(str(self.path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         return os.fdopen(descriptor, "a", encoding="utf-8", errors="replace")
 
     def write(self, line: str) -> None:

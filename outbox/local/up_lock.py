@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from outbox.local import guard
 from outbox.local.env import LocalError
 
 FILE = "up.lock"
@@ -48,7 +49,7 @@ class Lock:
 @contextmanager
 def held(state: Path) -> Iterator[Lock]:
     """Raises AlreadyRunningError. The descriptor is not inherited: the lock ends with this process."""
-    descriptor = os.open(state / FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = guard.open_plain(str(state / FILE), os.O_RDWR | os.O_CREAT)
     try:
         if not take(descriptor):
             raise AlreadyRunningError(state, word_in(descriptor))
@@ -65,7 +66,7 @@ def held(state: Path) -> Iterator[Lock]:
 def running(state: Path) -> Word | None:
     """The `up` that holds the directory; None where none does, whatever a killed one left in the file."""
     try:
-        descriptor = os.open(state / FILE, os.O_RDWR)
+        descriptor = guard.open_plain(str(state / FILE), os.O_RDWR)
     except FileNotFoundError:
         return None
     except PermissionError:
