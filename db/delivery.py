@@ -98,11 +98,13 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """A stream entry that is no envelope, with its bytes."""
+    """A stream entry that is no envelope, with its bytes, and whose it is where they still tell."""
 
     entry_id: str
     reason: str
     raw: bytes
+    notification_id: UUID | None = None
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +207,31 @@ async def bury(executor: Executor, channel: str, stream: str, batch: Sequence[Se
 
 async def bury_undecodable(
     executor: Executor, channel: str, stream: str, entries: Sequence[Undecodable]
-) -> None:
-    """Safe to repeat: an entry becomes one dead letter."""
-    await executor.execute(
+) -> set[str]:
+    """Dead letters, and the end of the deliveries that are known. Gives the entries left alone, because another
+    worker holds their delivery. One autocommitted statement, safe to repeat: an entry becomes one dead letter."""
+    rows = await executor.fetch(
         SQL["bury_undecodable"],
         channel,
         stream,
         [entry.entry_id for entry in entries],
         [entry.reason for entry in entries],
         [entry.raw for entry in entries],
+        [entry.notification_id for entry in entries],
+        [entry.attempt for entry in entries],
+    )
+    return {row["entry_id"] for row in rows}
+
+
+async def give_back(executor: Executor, channel: str, claims: Sequence[tuple[UUID, UUID, int]]) -> None:
+    """Undo claims under which nothing was sent, by (notification, token, the entry's attempt). One autocommitted
+    statement; repeating it changes nothing."""
+    await executor.execute(
+        SQL["give_back"],
+        channel,
+        [notification_id for notification_id, _, _ in claims],
+        [token for _, token, _ in claims],
+        [attempt for _, _, attempt in claims],
     )
 
 
@@ -235,6 +253,9 @@ async def channel_config(executor: Executor, channel: str) -> tuple[int, Mapping
 
 
 async def template_sources(executor: Executor, keys: Iterable[str]) -> list[Template]:
-    """By the keys that claims gave. A row changed since comes under its new key."""
-    ids = [UUID(key.partition("/")[0]) for key in keys]
-    return [Template(*row) for row in await executor.fetch(SQL["template_sources"], ids)]
+    """By the keys that claims gave, and under them: a row changed since is what they stand for now. One deleted
+    since is left out."""
+    ids = {key: UUID(key.partition("/")[0]) for key in keys}
+    rows = await executor.fetch(SQL["template_sources"], list(ids.values()))
+    sources = {row["id"]: tuple(row)[1:] for row in rows}
+    return [Template(key, *sources[id_]) for key, id_ in ids.items() if id_ in sources]

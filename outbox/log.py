@@ -17,10 +17,13 @@ HIDDEN = frozenset(
     {"address", "authorization", "body", "email", "password", "payload", "phone", "secret", "subject"}
     | {"to", "token", "url"}
 )
-PASSWORD_IN_URL = re.compile(r"(?<=://)([^:/@\s]*):[^@\s]+@")
+# What a far side answers may be long and odd: each pattern's cost grows with the text's length, not its square.
+LONGEST = 20_000
+PASSWORD_IN_URL = re.compile(r"(?<=://)([^:/@\s]*):[^@\s]{1,500}@")
 # Postgres quotes the offending row or key in an error's DETAIL.
 DETAIL = re.compile(r"(?<=DETAIL:)(\s+)[^\n]*")
-ADDRESS = re.compile(r"[^\s<>@\"']+@[^\s<>@\"']+\.[^\s<>@\"',;]+")
+# The lookbehind lets a match begin only where a word does, so that a long word is walked over once.
+ADDRESS = re.compile(r"(?<![^\s<>@\"'])[^\s<>@\"']+@[^\s<>@\"']+\.[^\s<>@\"',;]+")
 
 
 def redact(_: Any, __: str, event: Event) -> Event:
@@ -33,7 +36,7 @@ def redact(_: Any, __: str, event: Event) -> Event:
 def redacted(value: Any) -> Any:
     match value:
         case str():
-            text = PASSWORD_IN_URL.sub(r"\1:***@", DETAIL.sub(r"\1***", value))
+            text = PASSWORD_IN_URL.sub(r"\1:***@", DETAIL.sub(r"\1***", shortened(value)))
             return ADDRESS.sub("***@***", text)
         case dict():
             return {key: "***" if key in HIDDEN else redacted(item) for key, item in value.items()}
@@ -41,6 +44,11 @@ def redacted(value: Any) -> Any:
             return [redacted(item) for item in value]
         case _:
             return value
+
+
+def shortened(text: str) -> str:
+    """Cut between two words: half an address or password would not be known for one."""
+    return text if len(text) <= LONGEST else text[:LONGEST].rsplit(maxsplit=1)[0] + " …"
 
 
 def configure(process: str, mode: Literal["auto", "console", "json"] = "auto", level: str = "info") -> None:

@@ -106,7 +106,7 @@ def unmade(
 
 
 def settlement(job: Job, outcome: Outcome, rules: Rules, chance: float) -> Settlement | None:
-    """What an outcome leads to. None: nothing happened, leave the lease to run out."""
+    """What an outcome leads to. None: nothing happened, give the claim back."""
     match outcome:
         case Delivered(message_id):
             result = made(job, Status.DELIVERED, message_id=message_id)

@@ -15,13 +15,11 @@ from outbox.settings import resolve
 from workers.job import Hint, Job
 from workers.message import BadAddressError, compose, message_id, sender
 from workers.outcome import LeaseShort, Outcome, Permanent, Transient, clean
-from workers.smtp import Mailer, parse
+from workers.smtp import CONNECTIONS, Mailer, parse
 from workers.templates import Renderers, Unrenderable
 
 log = get("worker")
 
-# Connections to a mail server for each lane; servers commonly allow some fifty for a client.
-CONNECTIONS = 16
 BUDGET_SECONDS = 30.0
 TEMPLATES_KEPT = 1_000
 
@@ -78,9 +76,9 @@ class Email:
         mailer, origin = self._mailer, self._sender
         if mailer is None:
             return Transient("config", self._trouble)
-        template = self._templates.get(job.claim.template or "")
-        if template is None:
-            return Permanent("template", missing(job))
+        template = self._template(job)
+        if not isinstance(template, Template):
+            return template
         rendered = await self._renderers.render(template, variables(job))
         if isinstance(rendered, Unrenderable):
             return Permanent("template", clean(rendered.reason))
@@ -92,6 +90,12 @@ class Email:
         if not job.lasts(self.budget):
             return LeaseShort()
         return await mailer.send(letter)
+
+    def _template(self, job: Job) -> Template | Outcome:
+        if job.claim.template is None:
+            return Permanent("template", missing(job))
+        found = self._templates.get(job.claim.template)
+        return found or Transient("template", "the template was deleted at this very moment")
 
     async def within(self, executor: Executor, delivered: Sequence[Job]) -> Sequence[Hint]:
         return ()

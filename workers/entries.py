@@ -1,6 +1,7 @@
 """Decoding: from the bytes of a stream entry to a job, or to a dead letter that keeps those bytes. Pure."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,6 +13,7 @@ from workers.outcome import clean
 
 # Far more than any number of redrives makes, far less than a smallint holds.
 MAX_ATTEMPT = 10_000
+NOTIFICATION_ID = re.compile(rb'"notification_id"\s*:\s*"([0-9a-fA-F-]{36})"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,37 @@ def decode(raw: RawEntry) -> Entry | Undecodable:
         if not 0 <= attempt <= MAX_ATTEMPT:
             raise UndecodableEntryError(f"attempt: must be 0 to {MAX_ATTEMPT}")
     except UndecodableEntryError as error:
-        return Undecodable(raw.id.decode(), clean(str(error)), serialise(raw.fields))
+        return Undecodable(
+            raw.id.decode(),
+            clean(str(error)),
+            serialise(raw.fields),
+            salvaged_id(raw.fields.get(b"envelope", b"")),
+            salvaged_attempt(raw.fields.get(b"attempt", b"")),
+        )
     return Entry(raw.id, envelope, attempt)
+
+
+def salvaged_id(envelope: bytes) -> UUID | None:
+    """Whose envelope this is, where that can be told though the rest cannot be read."""
+    try:
+        document = json.loads(envelope, parse_int=str, parse_float=str)  # of any number of digits
+        return UUID(document["notification_id"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        pass  # no JSON, or nested too deep to parse
+    # The relay writes the id before the payload, in which anybody may write anything.
+    found = NOTIFICATION_ID.search(envelope.partition(b'"payload"')[0])
+    try:
+        return UUID(found[1].decode()) if found else None
+    except ValueError:
+        return None
+
+
+def salvaged_attempt(attempt: bytes) -> int:
+    try:
+        number = int(attempt)
+    except ValueError:
+        return 0
+    return number if 0 <= number <= MAX_ATTEMPT else 0
 
 
 def serialise(fields: dict[bytes, bytes]) -> bytes:

@@ -1,6 +1,7 @@
 """The worker process: for each channel and lane a runner of its own, beside the probes."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 import socket
@@ -27,12 +28,12 @@ from workers.reader import Reader, Source
 from workers.retry import Backoff
 from workers.runner import Brake, Lane, Runner
 from workers.settler import Settler
+from workers.shutdown import CLOSE_CHANNEL, CLOSE_POOL, SHIELD
 
 log = get("worker")
 
 # In-app is only a transaction: large batches, in which a thousand are quicker than ten alone.
 INAPP_CAPACITY = 1_000
-CLOSE_SECONDS = 5.0
 
 
 def inapp(settings: Settings) -> Channel:
@@ -72,7 +73,7 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
             log.info("worker.started", channels=names, port=settings.worker_port)
     finally:
         await shared.redis.aclose()
-        await close(pool)
+        await close(pool, settings.shutdown_grace * CLOSE_POOL)
 
 
 def check(channels: Sequence[str]) -> list[str]:
@@ -93,15 +94,14 @@ async def run_lane(shared: Shared, name: str, lane: str, brake: Brake) -> None:
     rules = Rules(
         Backoff(settings.retry_base, settings.retry_cap), channel.outward, needs_contact=channel.outward
     )
-    settler = Settler(shared.pool, shared.redis, channel, source.stream)
-    runner = Runner(
-        Lane(lane, channel, rules, shared.pool, Reader(own, source), brake), settler, settings.shutdown_grace
-    )
+    grace = settings.shutdown_grace
+    settler = Settler(shared.pool, shared.redis, channel, source.stream, grace * SHIELD)
+    runner = Runner(Lane(lane, channel, rules, shared.pool, Reader(own, source), brake), settler, grace)
     shared.health.add(f"{name}.{lane}", runner.trouble)
     try:
         await runner.run(shared.stop)
     finally:
-        await channel.close()
+        await close_channel(channel, grace * CLOSE_CHANNEL)
         await own.aclose()
 
 
@@ -114,9 +114,16 @@ def connect(url: str) -> "Redis":
     return Redis.from_url(url, protocol=2, retry=Retry(NoBackoff(), 0), health_check_interval=0)
 
 
-async def close(pool: Pool) -> None:
+async def close_channel(channel: Channel, seconds: float) -> None:
+    """A mail server that does not answer to our leaving is left without."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await channel.close()
+
+
+async def close(pool: Pool, seconds: float) -> None:
     try:
-        async with asyncio.timeout(CLOSE_SECONDS):
+        async with asyncio.timeout(seconds):
             await pool.close()
     except (TimeoutError, OSError, asyncpg.PostgresError):
         pool.terminate()

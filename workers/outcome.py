@@ -3,14 +3,16 @@
 import re
 from dataclasses import dataclass
 
-ADDRESS = re.compile(r"[^\s<>@\"']+@[^\s<>@\"']+")
+# A match begins only where a word does, so that the cost of a long word is not its length squared.
+ADDRESS = re.compile(r"(?<![^\s<>@\"'])[^\s<>@\"']+@[^\s<>@\"']+")
 UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 REASON_CHARACTERS = 300
+READ_CHARACTERS = 2_000
 
 
 def clean(reason: str) -> str:
     """A reason fit for the timeline: no addresses, nothing Postgres cannot hold, not long."""
-    return ADDRESS.sub("***@***", UNSTORABLE.sub(" ", reason)).strip()[:REASON_CHARACTERS]
+    return ADDRESS.sub("***@***", UNSTORABLE.sub(" ", reason[:READ_CHARACTERS])).strip()[:REASON_CHARACTERS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class LeaseShort:
-    """Nothing was sent, because the lease would not have lasted: left to whoever takes over."""
+    """Nothing was sent, because the lease would not have lasted: the claim is given back."""
 
 
 Outcome = Delivered | Transient | Throttled | Permanent | RecipientGone | Unknown | LeaseShort

@@ -61,10 +61,10 @@ class Reader:
         self._take_over_from: bytes | str = "0-0"
 
     async def read(self, count: int) -> list[RawEntry]:
-        """Up to `count` entries, after a wait of a second at most; more where lost replies are made good."""
+        """Up to `count` entries, after a wait of a second at most."""
         try:
             if self._own_from is not None:
-                return await self._own()
+                return await self._own(min(count, PAGE))
             if time.monotonic() >= self._take_over_at and (taken := await self._abandoned(count)):
                 return taken
             return await self._fresh(count)
@@ -91,9 +91,9 @@ class Reader:
         self._own_from = None
         return found
 
-    async def _own(self) -> list[RawEntry]:
-        """What Redis holds as given to this consumer: among it what it never got to see."""
-        found = await self._group_read(self._own_from or b"0", PAGE, None)
+    async def _own(self, count: int) -> list[RawEntry]:
+        """What Redis holds as given to this consumer, page by page: among it what it never got to see."""
+        found = await self._group_read(self._own_from or b"0", count, None)
         self._own_from = found[-1].id if found else None
         return found
 
@@ -130,11 +130,8 @@ class Reader:
     async def leave(self) -> int:
         """At the end: what is still pending is marked as idle for long, so that others take it over at once;
         with nothing pending, the consumer's name goes, too. Gives how many entries were left."""
-        pending = await self.redis.xpending_range(
-            self.source.stream, GROUP, "-", "+", PAGE, consumername=self.source.consumer
-        )
-        ids: list[Any] = [row["message_id"] for row in pending]
-        if ids:
+        left, after = 0, "-"
+        while ids := await self._pending(after):
             await self.redis.xclaim(
                 self.source.stream,
                 GROUP,
@@ -144,9 +141,16 @@ class Reader:
                 idle=self.source.idle_milliseconds,
                 justid=True,
             )
-        else:
+            left, after = left + len(ids), f"({ids[-1].decode()}"
+        if not left:
             await self.redis.xgroup_delconsumer(self.source.stream, GROUP, self.source.consumer)
-        return len(ids)
+        return left
+
+    async def _pending(self, after: str) -> list[Any]:
+        rows = await self.redis.xpending_range(
+            self.source.stream, GROUP, after, "+", PAGE, consumername=self.source.consumer
+        )
+        return [row["message_id"] for row in rows]
 
 
 def entries(rows: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> list[RawEntry]:

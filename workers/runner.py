@@ -26,7 +26,8 @@ from workers.entries import Entry, RawEntry, decode, once_each
 from workers.job import Channel, Job
 from workers.outcome import LeaseShort, Outcome, Throttled, Transient
 from workers.reader import Reader
-from workers.settler import Dropped, Settled, Settler
+from workers.settler import Dropped, Returned, Settled, Settler
+from workers.shutdown import DRAIN, LEAVE, SETTLE
 
 log = get("worker")
 
@@ -80,13 +81,17 @@ class Runner:
     async def run(self, stop: Stop) -> None:
         """Until asked to stop; then finish what is held, within the grace time, and leave the rest pending."""
         settling = asyncio.create_task(self.settler.run())
+        reading = asyncio.create_task(
+            run_loop(f"read {self.reader.source.stream}", self.step, self._wake, stop)
+        )
         try:
-            await run_loop(f"read {self.reader.source.stream}", self.step, self._wake, stop)
-            await self.drain()
+            await stop.asked.wait()
+            await self.drain(reading)
         finally:
-            for task in self._attempts:
+            for task in (reading, *self._attempts):
                 task.cancel()
-            await asyncio.gather(*self._attempts, return_exceptions=True)
+            await asyncio.gather(reading, *self._attempts, return_exceptions=True)
+            self.forgo()
             await self.finish(settling)
             await self.leave()
 
@@ -188,7 +193,7 @@ class Runner:
             self.settler.add(Settled(job, settled))
         else:
             log.warning("worker.lease_short", notification_id=str(job.entry.notification_id))
-            self.release([job.entry.id])
+            self.settler.add(Returned(job.entry, job.token))
 
     async def deliver(self, job: Job) -> Outcome:
         if not job.lasts(self.channel.budget):
@@ -209,12 +214,23 @@ class Runner:
             self._empty.set()
         self._wake.set()
 
-    async def drain(self) -> None:
-        """Wait for what has begun. What was read but not claimed is left at once."""
-        self.release([entry.id for entry in self._unclaimed])
-        self._empty.clear()
+    def forgo(self) -> None:
+        """What was read and not begun is left. A claim whose reply was lost may have been made: it is given back."""
+        batch, left = once_each(self._unclaimed)
+        token, self._unclaimed, self._token = self._token, [], None
+        if token is None:
+            left += batch
+        else:
+            for entry in batch:
+                self.settler.add(Returned(entry, token))
+        self.release([entry.id for entry in left])
+
+    async def drain(self, reading: asyncio.Task[None]) -> None:
+        """Wait for the last step, and then for what has begun."""
         try:
-            async with asyncio.timeout(self.grace / 2):
+            async with asyncio.timeout(self.grace * DRAIN):
+                await reading
+                self.forgo()
                 while self._held:
                     self._empty.clear()
                     await self._empty.wait()
@@ -225,14 +241,14 @@ class Runner:
         """Settle what has an outcome."""
         self.settler.done.ask()
         try:
-            async with asyncio.timeout(self.grace / 4):
+            async with asyncio.timeout(self.grace * SETTLE):
                 await settling
         except OUTAGES as error:
             log.warning("worker.not_settled", stream=self.reader.source.stream, error=describe(error))
 
     async def leave(self) -> None:
         try:
-            async with asyncio.timeout(self.grace / 8):
+            async with asyncio.timeout(self.grace * LEAVE):
                 left = await self.reader.leave()
         except OUTAGES as error:
             log.warning("worker.not_left", stream=self.reader.source.stream, error=describe(error))

@@ -25,6 +25,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 SOURCE_BYTES = 65_536
 OUTPUT_BYTES = 262_144
 WIDTH = 1_000
+ERROR_CHARACTERS = 1_000
 DIGITS = 512  # bits of a whole number
 MEMORY_BYTES = 512 * 1024 * 1024
 PARTS = ("subject", "text", "html")
@@ -160,7 +161,7 @@ def explain(error: BaseException) -> str:
         case MemoryError():
             return "used too much memory"
         case TooLargeError() | SecurityError() | TemplateError():
-            return str(error)
+            return str(error)[:ERROR_CHARACTERS]
         case _:
             return type(error).__name__
 

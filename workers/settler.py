@@ -21,6 +21,7 @@ from outbox.log import get
 from outbox.service import Stop, describe, run_loop, wait
 from outbox.streams import GROUP
 from workers import metrics
+from workers.entries import Entry
 from workers.job import Channel, Hint, Job
 
 log = get("worker")
@@ -28,8 +29,6 @@ log = get("worker")
 BATCH = 500
 LINGER_SECONDS = 0.002
 IDLE_SECONDS = 60.0
-# How long a settle that has begun may go on after a cancellation.
-SHIELD_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,15 @@ class Dropped:
     user_id: str | None = None
 
 
-Finished = Settled | Dropped | Undecodable
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A claim under which nothing was sent: it is undone, and the entry is left pending."""
+
+    entry: Entry
+    token: UUID
+
+
+Finished = Settled | Dropped | Undecodable | Returned
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +75,14 @@ class Acks:
 
 
 class Settler:
-    """Of one lane. `release` is told the ids of entries that this worker holds no longer."""
+    """Of one lane. `release` is told the ids of entries that this worker holds no longer; `shield` is for how many
+    seconds a settle that has begun may go on after a cancellation."""
 
-    def __init__(self, pool: Pool, redis: "Redis", channel: Channel, stream: str) -> None:
+    def __init__(
+        self, pool: Pool, redis: "Redis", channel: Channel, stream: str, shield: float = 1.0
+    ) -> None:
         self.pool, self.redis, self.channel, self.stream = pool, redis, channel, stream
+        self.shield = shield
         self.release: Callable[[Iterable[bytes]], None] = lambda _: None
         self.done = Stop()
         self.underway = 0  # attempts that may finish soon
@@ -96,7 +107,7 @@ class Settler:
             return IDLE_SECONDS
         if self.underway and len(self._buffer) < BATCH:
             await wait(self.done.asked, LINGER_SECONDS)
-        await shielded(self.flush())
+        await shielded(self.flush(), self.shield)
         return 0 if self._buffer else IDLE_SECONDS
 
     async def flush(self) -> None:
@@ -108,7 +119,7 @@ class Settler:
         await self.acknowledge()
 
     async def commit(self, batch: Sequence[Finished]) -> None:
-        """All in one transaction. Should Postgres refuse what one of them holds, each gets its own, so that one
+        """The results in one transaction. Should Postgres refuse what one of them holds, each gets its own, so that one
         bad result harms only itself: it is left pending, and comes again."""
         try:
             await self.settle(batch)
@@ -122,20 +133,34 @@ class Settler:
 
     async def settle(self, batch: Sequence[Finished]) -> None:
         results = [item for item in batch if isinstance(item, Settled)]
-        undecodable = [item for item in batch if isinstance(item, Undecodable)]
-        name = self.channel.name
         async with self.pool.acquire() as connection:
+            left = await self.settle_unsent(connection, batch)
             async with connection.transaction():
-                if undecodable:
-                    await delivery.bury_undecodable(connection, name, self.stream, undecodable)
                 written = await self.write(connection, results) if results else Written({}, [])
             hints = [*written.hints, *await self.again(connection, batch, written)]
         lost = [item for item in results if item.settlement.key not in written.fresh]
-        count([item for item in results if written.fresh.get(item.settlement.key)], undecodable, name)
+        count([item for item in results if written.fresh.get(item.settlement.key)], self.channel.name)
         self.note_lost(lost)
-        lost_ids = {item.job.entry.id for item in lost}
+        left |= {item.job.entry.id for item in lost}
         self._acks.hints += hints
-        self._acks.ids += [key for item in batch if (key := entry_id(item)) not in lost_ids]
+        self._acks.ids += [key for item in batch if (key := entry_id(item)) not in left]
+        self.release(left)
+
+    async def settle_unsent(self, connection: Executor, batch: Sequence[Finished]) -> set[bytes]:
+        """What no attempt was made of, each kind in a transaction of its own: their locks, in order of id as everyone
+        takes them, must not be held when settle takes its own. Gives the entries that are left pending."""
+        name = self.channel.name
+        returned = [item for item in batch if isinstance(item, Returned)]
+        if returned:
+            claims = [(item.entry.notification_id, item.token, item.entry.attempt) for item in returned]
+            await delivery.give_back(connection, name, claims)
+        left = {item.entry.id for item in returned}
+        undecodable = [item for item in batch if isinstance(item, Undecodable)]
+        if undecodable:
+            held = await delivery.bury_undecodable(connection, name, self.stream, undecodable)
+            left |= {key.encode() for key in held}
+            count_undecodable([item for item in undecodable if item.entry_id not in held], name)
+        return left
 
     async def write(self, connection: Executor, results: Sequence[Settled]) -> Written:
         """The deliveries, then what follows from those of them that are still ours."""
@@ -173,11 +198,10 @@ class Settler:
         self.release(ids)
 
     def note_lost(self, lost: Sequence[Settled]) -> None:
-        """Their entries are left pending: they belong to whoever took the deliveries over."""
+        """They belong to whoever took the deliveries over, and so do their entries."""
         if lost:
             metrics.LEASE_LOST.labels(self.channel.name).inc(len(lost))
             log.warning("worker.lease_lost", stream=self.stream, entries=len(lost))
-            self.release([item.job.entry.id for item in lost])
 
 
 def entry_id(finished: Finished) -> bytes:
@@ -188,25 +212,26 @@ def entry_id(finished: Finished) -> bytes:
             return finished.entry_id
         case Undecodable():
             return finished.entry_id.encode()
+        case Returned():
+            return finished.entry.id
 
 
-async def shielded(work: Coroutine[object, object, None]) -> None:
+async def shielded(work: Coroutine[object, object, None], seconds: float) -> None:
     """Await it; a cancellation does not cut it off between the commit and the acknowledgement."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task}, timeout=SHIELD_SECONDS)
+        await asyncio.wait({task}, timeout=seconds)
         task.cancel()
         raise
 
 
-def count(settled: Sequence[Settled], undecodable: Sequence[Undecodable], channel: str) -> None:
+def count(settled: Sequence[Settled], channel: str) -> None:
     """Metrics and logs of a batch; grouped first, because a metric's labels are looked up slowly."""
     for status, number in Counter(item.settlement.status for item in settled).items():
         metrics.PROCESSED.labels(channel, status.value).inc(number)
     errors = Counter(item.settlement.error_class for item in settled if item.settlement.error_class)
-    errors.update(["undecodable"] * len(undecodable))
     for error_class, number in errors.items():
         metrics.FAILED.labels(channel, error_class).inc(number)
     seconds, now = metrics.SECONDS.labels(channel), datetime.now(UTC)
@@ -215,8 +240,18 @@ def count(settled: Sequence[Settled], undecodable: Sequence[Undecodable], channe
             seconds.observe(max((now - item.job.entry.envelope.created_at).total_seconds(), 0.0))
         elif item.settlement.dead:
             tell_dead(item.settlement, channel)
-    for entry in undecodable:
-        log.warning("worker.undecodable", channel=channel, entry_id=entry.entry_id, reason=entry.reason)
+
+
+def count_undecodable(entries: Sequence[Undecodable], channel: str) -> None:
+    metrics.FAILED.labels(channel, "undecodable").inc(len(entries))
+    for entry in entries:
+        log.warning(
+            "worker.undecodable",
+            channel=channel,
+            notification_id=str(entry.notification_id) if entry.notification_id else None,
+            entry_id=entry.entry_id,
+            reason=entry.reason,
+        )
 
 
 def tell_dead(settlement: Settlement, channel: str) -> None:

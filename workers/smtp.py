@@ -17,10 +17,13 @@ from outbox.service import describe
 from workers.message import Letter
 from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Throttled, Transient, Unknown, clean
 
+# To a mail server for each lane; servers commonly allow some fifty for a client.
+CONNECTIONS = 16
 CONNECT_SECONDS = 10.0
 # A connection unused for so long is asked (NOOP) before it is trusted.
 DOUBT_SECONDS = 5.0
 IDLE_SECONDS = 60.0
+QUIT_SECONDS = 1.0
 MESSAGES_PER_CONNECTION = 100
 NO_SUCH_MAILBOX = frozenset({550, 551, 553})
 NOT_LOGGED_IN = frozenset({530, 534, 535, 538})
@@ -100,30 +103,36 @@ class Kept:
 
 
 class Mailer:
-    """Sends letters to one server over connections of one lane: as many as letters at a time, kept for the next."""
+    """Sends letters to one server over connections of one lane: as many as letters at a time, up to CONNECTIONS,
+    and kept for the next."""
 
     def __init__(self, server: Server, budget: float) -> None:
         self.server, self.budget = server, budget
         self._idle: list[Kept] = []
+        self._free = asyncio.Semaphore(CONNECTIONS)
+        self._closed = False
 
     async def send(self, letter: Letter) -> Outcome:
         """Within the budget. Once the content is on its way, silence means that it may have arrived."""
         transfer = Transfer(letter)
         try:
-            async with asyncio.timeout(self.budget):
-                kept = await self._acquire()
-                try:
-                    await transfer.run(kept.client)
-                except (SMTPException, OSError, ValueError):
-                    await self._put_back_after_refusal(kept, transfer)
-                    raise
-                except BaseException:
-                    kept.client.close()
-                    raise
-                self._put_back(kept)
+            async with asyncio.timeout(self.budget), self._free:
+                await self._transfer(transfer)
         except (SMTPException, OSError, TimeoutError, ValueError) as error:
             return classify(error, transfer)
         return Delivered(letter.message_id)
+
+    async def _transfer(self, transfer: "Transfer") -> None:
+        kept = await self._acquire()
+        try:
+            await transfer.run(kept.client)
+        except (SMTPException, OSError, ValueError):
+            await self._put_back_after_refusal(kept, transfer)
+            raise
+        except BaseException:
+            kept.client.close()
+            raise
+        self._put_back(kept)
 
     async def _acquire(self) -> Kept:
         while self._idle:
@@ -161,19 +170,26 @@ class Mailer:
     def _put_back(self, kept: Kept) -> None:
         kept.sent += 1
         kept.used_at = time.monotonic()
-        if kept.sent >= MESSAGES_PER_CONNECTION:
+        if self._closed or kept.sent >= MESSAGES_PER_CONNECTION:
             kept.client.close()
         else:
             self._idle.append(kept)
 
     async def close(self) -> None:
-        for kept in self._idle:
-            try:
-                if kept.client.is_connected:
-                    await kept.client.quit(timeout=1)
-            except (SMTPException, OSError):
-                kept.client.close()
-        self._idle.clear()
+        """Take leave on every idle connection, on all at once. What is in use is closed after its letter."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(take_leave(kept.client) for kept in idle))
+
+
+async def take_leave(client: SMTP) -> None:
+    try:
+        if client.is_connected:
+            await client.quit(timeout=QUIT_SECONDS)
+    except (SMTPException, OSError):
+        pass  # it is closed all the same
+    finally:
+        client.close()
 
 
 @dataclass(slots=True)

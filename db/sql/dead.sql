@@ -1,8 +1,8 @@
 -- name: list_dead
 -- Newest first, a page at a time: $5 and $6 are the last row of the page before. The open ones of a channel come from
 -- the partial index (channel, failed_at); id decides between letters of the same instant.
-SELECT id, notification_id, channel, error_class, reason, attempts, stream, entry_id, raw IS NOT NULL AS undecodable,
-       failed_at, redriven_at
+SELECT id, notification_id, channel, error_class, reason, attempts, stream, entry_id,
+       raw IS NOT NULL AND notification_id IS NULL AS undecodable, failed_at, redriven_at
 FROM notify.notifications_failed
 WHERE ($1::text IS NULL OR channel = $1) AND ($2::text IS NULL OR error_class = $2)
   AND ($3::timestamptz IS NULL OR failed_at >= $3) AND ($4 OR redriven_at IS NULL)
@@ -22,8 +22,8 @@ ORDER BY channel, error_class
 -- name: pick_dead
 -- The letters to redrive, oldest first, and for each the state of its delivery. The rows are locked until the
 -- transaction ends, so two redrives at once divide the work between them. $1: ids, or NULL for whatever the filter finds.
-SELECT f.id, f.notification_id, f.channel, f.raw IS NOT NULL AS undecodable, f.redriven_at IS NOT NULL AS redriven,
-       d.status, n.canceled_at IS NOT NULL AS canceled,
+SELECT f.id, f.notification_id, f.channel, f.raw IS NOT NULL AND f.notification_id IS NULL AS undecodable,
+       f.redriven_at IS NOT NULL AS redriven, d.status, n.canceled_at IS NOT NULL AS canceled,
        coalesce(n.expires_at <= clock_timestamp(), false) AS expired
 FROM notify.notifications_failed f
 LEFT JOIN notify.notifications n ON n.id = f.notification_id

@@ -107,11 +107,60 @@ FROM unnest($3::uuid[], $4::smallint[], $5::text[], $6::text[], $7::text[])
   AS r (id, attempts, error_class, reason, entry_id)
 
 -- name: bury_undecodable
--- With its bytes. The unique index on (stream, entry_id) makes an entry that comes twice one dead letter.
-INSERT INTO notify.notifications_failed (channel, error_class, reason, stream, entry_id, raw)
-SELECT $1, 'undecodable', r.reason, $2, r.entry_id, r.raw
-FROM unnest($3::text[], $4::text[], $5::bytea[]) AS r (entry_id, reason, raw)
-ON CONFLICT (stream, entry_id) WHERE raw IS NOT NULL DO NOTHING
+-- With their bytes, and where these still name a notification, as the end of its delivery: of one that waits for this
+-- very attempt, or whose worker is gone; never of a final one. The unique index on (stream, entry_id) makes an entry
+-- that comes twice one dead letter, and only the first time counts. What another worker holds is left alone, and
+-- given back: its entry must stay. Deliveries are written in order of id, as claim does; all else is by primary key.
+WITH entry AS (
+  SELECT e.entry_id, e.reason, e.raw, e.attempt, n.id,
+         coalesce(d.status = 'sending' AND d.lease_until >= clock_timestamp(), false) AS held
+  FROM unnest($3::text[], $4::text[], $5::bytea[], $6::uuid[], $7::smallint[])
+    AS e (entry_id, reason, raw, notification_id, attempt)
+  LEFT JOIN notify.notifications n ON n.id = e.notification_id
+  LEFT JOIN notify.deliveries d ON d.notification_id = n.id AND d.channel = $1
+), buried AS (
+  INSERT INTO notify.notifications_failed
+    (notification_id, channel, attempts, error_class, reason, stream, entry_id, raw)
+  SELECT id, $1, attempt, 'undecodable', reason, $2, entry_id, raw FROM entry WHERE NOT held
+  ON CONFLICT (stream, entry_id) WHERE raw IS NOT NULL DO NOTHING
+  RETURNING notification_id, attempts, error_class, reason
+), failed AS (
+  INSERT INTO notify.deliveries AS d (notification_id, channel, status, attempts, attempts_allowed,
+                                      error_class, reason, settled_at)
+  SELECT DISTINCT ON (b.notification_id) b.notification_id, $1, 'failed', b.attempts, c.max_attempts,
+         b.error_class, b.reason, clock_timestamp()
+  FROM buried b JOIN notify.channels c ON c.name = $1
+  WHERE b.notification_id IS NOT NULL
+  ORDER BY b.notification_id
+  ON CONFLICT (notification_id, channel) DO UPDATE SET
+    status = 'failed', lease_token = NULL, lease_until = NULL,
+    error_class = excluded.error_class, reason = excluded.reason, settled_at = excluded.settled_at
+  WHERE (d.status IN ('pending', 'retrying') AND d.attempts = excluded.attempts)
+     OR (d.status = 'sending' AND d.lease_until < clock_timestamp())
+  RETURNING d.notification_id, d.attempts, d.error_class, d.reason
+), told AS (
+  INSERT INTO notify.delivery_events (notification_id, channel, event, attempt, detail)
+  SELECT notification_id, $1, 'failed', attempts,
+         jsonb_build_object('error_class', error_class, 'reason', reason) FROM failed
+)
+SELECT entry_id FROM entry WHERE held
+
+-- name: give_back
+-- Claims under which nothing was sent are undone, so that the next one is not taken for a take-over. What had itself
+-- been taken over is left as it was found, sending with its lease run out: how the attempt before ended is still not
+-- known. Locked in order of id, by primary key, as claim does. The token goes, so a repeat finds nothing.
+WITH mine AS (
+  SELECT d.notification_id, d.attempts - 1 AS attempts, d.attempts > r.attempt + 1 AS taken_over
+  FROM unnest($2::uuid[], $3::uuid[], $4::smallint[]) AS r (id, token, attempt)
+  JOIN notify.deliveries d ON d.notification_id = r.id AND d.channel = $1 AND d.lease_token = r.token
+  WHERE d.status = 'sending'
+  ORDER BY d.notification_id
+  FOR NO KEY UPDATE OF d
+)
+UPDATE notify.deliveries d SET
+  status = CASE WHEN m.taken_over THEN 'sending' WHEN m.attempts > 0 THEN 'retrying' ELSE 'pending' END,
+  attempts = m.attempts, lease_token = NULL, lease_until = CASE WHEN m.taken_over THEN clock_timestamp() END
+FROM mine m WHERE d.notification_id = m.notification_id AND d.channel = $1
 
 -- name: put_in_inbox
 -- In the transaction of settle. Counter rows are locked in order of user_id, so that two batches with the same users
@@ -149,6 +198,5 @@ SELECT user_id, last_seq, unread, version FROM notify.inbox_counters WHERE user_
 SELECT version, config FROM notify.channels WHERE name = $1
 
 -- name: template_sources
--- The templates that claims named and this worker has not seen. Primary key; the whole key tells a row changed since.
-SELECT id || '/' || xmin AS template, name, version, subject, body_text, body_html
-FROM notify.templates WHERE id = ANY ($1::uuid[])
+-- The templates that claims named and this worker has not seen, as they are now. Primary key.
+SELECT id, name, version, subject, body_text, body_html FROM notify.templates WHERE id = ANY ($1::uuid[])

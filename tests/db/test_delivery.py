@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from db import delivery
-from db.delivery import Claim, Claimant, Settlement, Status
+from db import dead, delivery
+from db.delivery import Claim, Claimant, Settlement, Status, Undecodable
 from db.pool import Connection, Pool
 
 PLAIN = Claimant("inapp", "worker-1", UUID(int=1), 60, contacts=False)
@@ -197,6 +197,180 @@ async def test_a_template_changed_in_place_has_another_key(pool: Pool, admin: Co
     before = await key()
     await admin.execute("UPDATE notify.templates SET subject = 'new'")
     assert await key() not in (None, before)
+
+
+async def test_a_template_changed_after_the_claim_comes_under_the_key_of_the_claim(
+    pool: Pool, admin: Connection
+) -> None:
+    """Otherwise mail in flight would look for it in vain."""
+    who = replace(PLAIN, channel="email", contacts=True, token=uuid4())
+    key = (await claim_one(pool, await notify(admin, "email"), who=who)).template or ""
+    await admin.execute("UPDATE notify.templates SET subject = 'new'")
+    (template,) = await delivery.template_sources(admin, [key])
+    assert (template.key, template.subject) == (key, "new")
+    await admin.execute("DELETE FROM notify.templates")
+    assert await delivery.template_sources(admin, [key]) == []
+
+
+async def give_back(pool: Pool, notification_id: UUID, token: UUID, attempt: int = 0) -> None:
+    async with pool.acquire() as connection:
+        await delivery.give_back(connection, "inapp", [(notification_id, token, attempt)])
+
+
+async def state(admin: Connection) -> tuple[str, int]:
+    row = await admin.fetchrow("SELECT status, attempts FROM notify.deliveries")
+    assert row is not None
+    return row["status"], row["attempts"]
+
+
+async def test_a_claim_given_back_was_never_made(pool: Pool, admin: Connection) -> None:
+    notification_id = await notify(admin)
+    who = replace(PLAIN, token=uuid4())
+    await claim_one(pool, notification_id, who=who)
+    for _ in range(2):  # the second time it is a repeat
+        await give_back(pool, notification_id, who.token)
+        assert await state(admin) == ("pending", 0)
+    late = Settlement(notification_id, who.token, Status.DELIVERED, "delivered", 1)
+    assert await settle_one(pool, late) == {}
+    again = await claim_one(pool, notification_id)
+    assert (again.attempts, again.taken_over) == (1, False)
+
+
+async def test_a_retry_given_back_is_a_retry(pool: Pool, admin: Connection) -> None:
+    notification_id = await notify(admin)
+    await claim_one(pool, notification_id)
+    await admin.execute("UPDATE notify.deliveries SET status = 'retrying', lease_until = NULL")
+    who = replace(PLAIN, token=uuid4())
+    await claim_one(pool, notification_id, 1, who)
+    await give_back(pool, notification_id, who.token, 1)
+    assert await state(admin) == ("retrying", 1)
+    again = await claim_one(pool, notification_id, 1)
+    assert (again.attempts, again.taken_over) == (2, False)
+
+
+async def test_a_take_over_given_back_is_still_one(pool: Pool, admin: Connection) -> None:
+    """How the attempt before it ended is not known any better."""
+    notification_id = await notify(admin)
+    await claim_one(pool, notification_id)
+    await lapse(admin)
+    who = replace(PLAIN, token=uuid4())
+    await claim_one(pool, notification_id, who=who)
+    await give_back(pool, notification_id, who.token)
+    assert await state(admin) == ("sending", 1)
+    again = await claim_one(pool, notification_id)
+    assert (again.attempts, again.taken_over) == (2, True)
+
+
+async def test_only_the_holder_gives_back(pool: Pool, admin: Connection) -> None:
+    notification_id = await notify(admin)
+    sleeper = replace(PLAIN, token=uuid4())
+    await claim_one(pool, notification_id, who=sleeper)
+    await lapse(admin)
+    await claim_one(pool, notification_id)
+    await give_back(pool, notification_id, sleeper.token)
+    assert await state(admin) == ("sending", 2)
+
+
+async def bury(pool: Pool, notification_id: UUID | None, attempt: int = 0, entry: str = "1-1") -> set[str]:
+    letter = Undecodable(entry, "payload: too odd", b"{}", notification_id, attempt)
+    async with pool.acquire() as connection:
+        return await delivery.bury_undecodable(connection, "inapp", "s", [letter])
+
+
+async def letters(admin: Connection) -> list[UUID | None]:
+    rows = await admin.fetch("SELECT notification_id FROM notify.notifications_failed ORDER BY entry_id")
+    return [row["notification_id"] for row in rows]
+
+
+async def test_an_undecodable_entry_ends_its_delivery(pool: Pool, admin: Connection) -> None:
+    notification_id = await notify(admin)
+    for _ in range(2):  # the second time it is a repeat
+        assert await bury(pool, notification_id) == set()
+    row = await admin.fetchrow("SELECT * FROM notify.deliveries")
+    assert row is not None
+    assert (row["status"], row["error_class"], row["reason"], row["attempts"], row["attempts_allowed"]) == (
+        "failed",
+        "undecodable",
+        "payload: too odd",
+        0,
+        8,
+    )
+    assert row["settled_at"] is not None
+    (event,) = await admin.fetch("SELECT * FROM notify.delivery_events")
+    assert (event["event"], json.loads(event["detail"])) == (
+        "failed",
+        {"error_class": "undecodable", "reason": "payload: too odd"},
+    )
+    assert await letters(admin) == [notification_id]
+
+
+@pytest.mark.parametrize("status", sorted(delivery.FINAL))
+async def test_an_undecodable_entry_changes_nothing_final(pool: Pool, admin: Connection, status: str) -> None:
+    notification_id = await notify(admin)
+    await claim_one(pool, notification_id)
+    await admin.execute("UPDATE notify.deliveries SET status = $1", status)
+    await lapse(admin)
+    assert await bury(pool, notification_id) == set()
+    assert await state(admin) == (status, 1)
+    assert await admin.fetchval("SELECT count(*) FROM notify.delivery_events") == 0
+    assert await letters(admin) == [notification_id]
+
+
+async def test_an_undecodable_entry_of_an_attempt_that_is_over_ends_nothing(
+    pool: Pool, admin: Connection
+) -> None:
+    notification_id = await notify(admin)
+    await claim_one(pool, notification_id)
+    await admin.execute("UPDATE notify.deliveries SET status = 'retrying', lease_until = NULL")
+    await bury(pool, notification_id, attempt=0)
+    assert await state(admin) == ("retrying", 1)
+    await bury(pool, notification_id, attempt=1, entry="1-2")
+    assert await state(admin) == ("failed", 1)
+
+
+async def test_an_undecodable_entry_is_left_to_the_worker_that_holds_its_delivery(
+    pool: Pool, admin: Connection
+) -> None:
+    """A newer one, perhaps, that can read it."""
+    notification_id = await notify(admin)
+    await claim_one(pool, notification_id)
+    assert await bury(pool, notification_id) == {"1-1"}
+    assert await state(admin) == ("sending", 1)
+    assert await letters(admin) == []
+    await lapse(admin)
+    assert await bury(pool, notification_id) == set()
+    assert await state(admin) == ("failed", 1)
+    assert await admin.fetchval("SELECT lease_token FROM notify.deliveries") is None
+
+
+async def test_an_undecodable_entry_that_comes_again_after_a_redrive_ends_nothing(
+    pool: Pool, admin: Connection
+) -> None:
+    notification_id = await notify(admin)
+    await bury(pool, notification_id)
+    async with pool.acquire() as connection, connection.transaction():
+        (result,) = await dead.redrive(connection, dead.Filter())
+    assert result.answer is dead.Answer.REDRIVEN
+    await bury(pool, notification_id)
+    assert await state(admin) == ("pending", 0)
+
+
+@pytest.mark.parametrize("notification_id", [None, UUID(int=5)])
+async def test_an_undecodable_entry_of_nobody_keeps_its_bytes(
+    pool: Pool, admin: Connection, notification_id: UUID | None
+) -> None:
+    assert await bury(pool, notification_id) == set()
+    assert await letters(admin) == [None]
+    assert await admin.fetchval("SELECT count(*) FROM notify.deliveries") == 0
+
+
+async def test_two_undecodable_entries_of_one_notification(pool: Pool, admin: Connection) -> None:
+    notification_id = await notify(admin)
+    both = [Undecodable(entry, "odd", b"{}", notification_id) for entry in ("1-1", "1-2")]
+    async with pool.acquire() as connection:
+        await delivery.bury_undecodable(connection, "inapp", "s", both)
+    assert await letters(admin) == [notification_id] * 2
+    assert await admin.fetchval("SELECT count(*) FROM notify.delivery_events") == 1
 
 
 async def test_settle_needs_the_token_of_the_claim(pool: Pool, admin: Connection) -> None:

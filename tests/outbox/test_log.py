@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -116,3 +117,17 @@ def test_a_terminal_gets_readable_lines(stderr: Stderr) -> None:
     text = stderr.readouterr().err
     assert "relay.shipped" in text
     assert not text.startswith("{")
+
+
+@pytest.mark.parametrize("part", ["a", "a@", "://a:", "a@b.", "DETAIL: "])
+def test_a_long_text_holds_nobody_up(part: str) -> None:
+    """The event loop waits for a log line: its cost must not grow with the square of a far side's answer."""
+    began = time.perf_counter()
+    shown = redacted(error=part * (100_000 // len(part)) + " ann@example.org")["error"]
+    assert time.perf_counter() - began < 0.5
+    assert len(shown) <= log.LONGEST + 100
+
+
+def test_a_long_text_is_cut_between_words() -> None:
+    text = "x" * (log.LONGEST - 10) + " smtp://me:s3cret@mail failed"
+    assert redacted(error=text)["error"] == "x" * (log.LONGEST - 10) + " …"

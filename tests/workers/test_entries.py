@@ -1,7 +1,7 @@
 """Decoding: every field of an entry that is no envelope is kept, byte for byte."""
 
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
@@ -43,6 +43,43 @@ def test_what_is_no_envelope_is_kept(entry: RawEntry, reason: str) -> None:
     assert isinstance(found, Undecodable)
     assert reason in found.reason
     assert deserialise(found.raw) == entry.fields
+
+
+ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
+OTHER = UUID(int=7)
+
+
+@pytest.mark.parametrize(
+    ("envelope", "expected"),
+    [
+        (f'{{"v":2,"notification_id":"{ID}"}}', ID),
+        (f'{{"payload":{{"notification_id":"{OTHER}"}},"n":{"1" * 5001},"notification_id":"{ID}"}}', ID),
+        (f'{{"v":1,"notification_id":"{ID}","payload":{"[" * 9000}{"]" * 9000}}}', ID),
+        (f'{{"v":1,"notification_id":"{ID}","payload":{{"cut', ID),
+        (f'{{"v":1,"payload":{{"notification_id":"{OTHER}","cut', None),
+        (f'{{"v":1,"payload":{{"notification_id":"{OTHER}"}}}}', None),
+        ('{"v":1,"notification_id":"' + "-" * 36 + '","cut', None),
+        ('{"notification_id":7}', None),
+        ('["notification_id"]', None),
+        ("", None),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_whose_entry_it_is_can_be_told_though_it_cannot_be_read(envelope: str, expected: UUID | None) -> None:
+    """Never by what stands in the payload: anybody may write there."""
+    found = decode(RawEntry(b"1-1", {b"envelope": envelope.encode(), b"attempt": b"3"}))
+    assert isinstance(found, Undecodable)
+    assert (found.notification_id, found.attempt) == (expected, 3)
+
+
+@pytest.mark.parametrize("attempt", [b"many", b"-1", b"99999", b"9" * 5000])
+def test_an_attempt_that_is_none_counts_as_the_first(attempt: bytes) -> None:
+    found = decode(
+        RawEntry(b"1-1", {b"envelope": envelope().to_entry()["envelope"].encode(), b"attempt": attempt})
+    )
+    assert isinstance(found, Undecodable)
+    assert found.attempt == 0
+    assert found.notification_id is not None
 
 
 @given(st.dictionaries(st.binary(), st.binary()))

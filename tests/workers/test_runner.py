@@ -430,6 +430,27 @@ async def test_what_a_stop_cuts_off_is_taken_over(road: Road, mail: MailServer) 
     assert "taken_over" in [event for event, _ in await road.events(notification_id)]
 
 
+async def test_a_stop_keeps_within_its_grace_time(road: Road, mail: MailServer) -> None:
+    """Whatever hangs: here a settle, because somebody holds the delivery's row."""
+    await road.recipient()
+    mail.gate.clear()
+    notification_id = await road.send("email")
+    somebody = road.admin.transaction()
+    async with road.worker("email", shutdown_grace=3, worker_lease=30):
+
+        async def sending() -> bool:
+            return await road.status(notification_id, "email") == "sending"
+
+        await eventually(sending, "it is being sent")
+        await somebody.start()
+        await road.admin.execute("SELECT FROM notify.deliveries FOR UPDATE")
+        mail.gate.set()
+        await mail.arrived.wait()
+        stopping = time.monotonic()
+    assert time.monotonic() - stopping < 3
+    await somebody.rollback()
+
+
 async def test_a_worker_that_lost_its_lease_changes_nothing(road: Road, mail: MailServer) -> None:
     """As after a long pause of the process: another has taken the delivery over meanwhile."""
     await road.recipient()

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from outbox.errors import SettingsError
+from tests.workers.conftest import eventually
 from tests.workers.mail import DROP, HANG, MailServer, mail_server
 from workers.message import Letter
 from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Throttled, Transient, Unknown
-from workers.smtp import Mailer, parse
+from workers.smtp import CONNECTIONS, Mailer, parse
 
 LETTER = Letter(
     "<1@example.com>",
@@ -81,6 +82,34 @@ async def test_letters_at_the_same_time_have_connections_of_their_own() -> None:
         outcomes = await asyncio.gather(*(made.send(LETTER) for _ in range(4)))
         assert all(isinstance(outcome, Delivered) for outcome in outcomes)
         assert server.connections == 4
+
+
+async def test_no_more_connections_than_a_server_grants() -> None:
+    async with mailer() as (server, made):
+        outcomes = await asyncio.gather(*(made.send(LETTER) for _ in range(3 * CONNECTIONS)))
+        assert all(isinstance(outcome, Delivered) for outcome in outcomes)
+        assert len(server.mails) == 3 * CONNECTIONS
+        assert server.connections == CONNECTIONS
+
+
+async def test_a_connection_in_use_is_closed_after_its_letter() -> None:
+    """The config has changed meanwhile, and this server gets no more mail."""
+    async with mailer() as (server, made):
+        server.gate.clear()
+        sending = asyncio.create_task(made.send(LETTER))
+
+        async def connected() -> bool:
+            return bool(server.sessions)
+
+        await eventually(connected, "it is being sent")
+        await made.close()
+        server.gate.set()
+        assert isinstance(await sending, Delivered)
+
+        async def gone() -> bool:
+            return server.sessions[0].transport is None or server.sessions[0].transport.is_closing()
+
+        await eventually(gone, "the connection is closed")
 
 
 @pytest.mark.parametrize(

@@ -155,3 +155,7 @@ async def test_a_cancelled_request_leaves_no_answer_for_the_next(renderers: Rend
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert await text_of(renderers, "b") == "b"
+
+
+async def test_a_complaint_is_not_as_long_as_what_it_is_about(renderers: Renderers) -> None:
+    assert len(await refusal(renderers, "{{ payload." + "a" * 50_000 + " }}")) < 2_000

@@ -134,7 +134,8 @@ CREATE TABLE notify.delivery_events (
 );
 CREATE INDEX delivery_events_notification_id ON notify.delivery_events (notification_id, at);
 
--- Dead letters: what a person should look at. Undecodable stream entries come with their bytes and without an id.
+-- Dead letters: what a person should look at. Undecodable stream entries come with their bytes, and with an id where
+-- those still tell it.
 CREATE TABLE notify.notifications_failed (
   id               uuid PRIMARY KEY DEFAULT notify.uuid7(),
   notification_id  uuid REFERENCES notify.notifications ON DELETE CASCADE,
