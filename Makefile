@@ -35,7 +35,7 @@ reset: install  ## stop and delete all local data
 	@exec $(BIN)/outbox reset
 
 test: install  ## run the tests (their servers start by themselves)
-	@cd $(ROOT) && $(BIN)/python -m pytest -n 2 --dist worksteal -q
+	@cd $(ROOT) && $(BIN)/python -m pytest -n 3 --dist worksteal -q
 
 check: format lint types arrows test  ## what CI runs: format, lint, types, import arrows, tests
 

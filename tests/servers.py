@@ -16,6 +16,7 @@ from outbox.local.servers import Embedded
 
 # How the run hands the servers on to its xdist workers.
 ADMIN_URL, REDIS_URL = "OUTBOX_TEST_ADMIN_URL", "OUTBOX_TEST_REDIS_URL"
+ROOM_BYTES = 2 * 1024**3
 TEMPLATE = "outbox_test_template"
 PASSWORD = "test-only"
 LOGINS = {
@@ -84,8 +85,14 @@ def start_containers(stack: ExitStack) -> tuple[str, str]:
     return postgres.get_connection_url(), f"redis://{redis.get_container_host_ip()}:{port}/0"
 
 
+def memory() -> str | None:
+    """A folder in memory, where there is room: each test copies a database of some 300 files."""
+    shared = Path("/dev/shm")
+    return str(shared) if shared.is_dir() and shutil.disk_usage(shared).free > ROOM_BYTES else None
+
+
 def embedded(stack: ExitStack) -> tuple[str, str]:
-    state = Path(tempfile.mkdtemp(prefix="outbox-test-"))
+    state = Path(tempfile.mkdtemp(prefix="outbox-test-", dir=memory()))
     stack.callback(shutil.rmtree, state, ignore_errors=True)
     state.chmod(0o755)  # an unprivileged Postgres must get in when the tests run as root
     servers = stack.enter_context(Embedded(state / "state", throwaway=True))

@@ -156,7 +156,7 @@ async def test_a_partition_is_added_with_index_and_rules_and_dropped_whole(admin
     assert f"notify.{added}" in await partitions(admin)
     indexed = await admin.fetchval("SELECT indexdef FROM pg_indexes WHERE tablename = $1", added)
     assert "(xid, id)" in indexed
-    await admin.execute("SELECT notify.outbox_drop_partition($1)", added)
+    await admin.execute("SELECT notify.outbox_drop_partition($1, pg_current_snapshot())", added)
     assert f"notify.{added}" not in await partitions(admin)
 
 
@@ -170,7 +170,7 @@ async def test_only_a_partition_can_be_dropped(admin: Connection) -> None:
         "",
     ):
         with pytest.raises(asyncpg.CheckViolationError, match="is not a partition"):
-            await admin.execute("SELECT notify.outbox_drop_partition($1)", name)
+            await admin.execute("SELECT notify.outbox_drop_partition($1, pg_current_snapshot())", name)
 
 
 async def test_a_partition_is_added_while_a_producer_holds_a_transaction_open(
@@ -187,7 +187,7 @@ async def test_a_drop_gives_up_rather_than_hold_producers_back(
     async with producer.transaction():
         await producer.execute(PLAIN)
         with pytest.raises(asyncpg.LockNotAvailableError):
-            await admin.execute("SELECT notify.outbox_drop_partition('outbox_p0000000000000000000')")
+            await admin.execute("SELECT notify.outbox_drop_partition('outbox_p0000000000000000000', '1:1:')")
 
 
 async def test_a_channel_s_version_grows_with_every_change(admin: Connection) -> None:

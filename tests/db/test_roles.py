@@ -33,7 +33,7 @@ FORBIDDEN = [
     "SELECT email FROM notify.recipients",
     "SELECT setval('notify.relay_flag', 2)",
     "SELECT setval('notify.outbox_id_seq', 1)",
-    "SELECT notify.outbox_drop_partition('outbox_p0000000000000000000')",
+    "SELECT notify.outbox_drop_partition('outbox_p0000000000000000000', '1:1:')",
     "SELECT notify.outbox_add_partition(1000000, 2000000)",
     "SELECT notify.outbox_accept()",
     "CREATE TABLE notify.mine ()",
