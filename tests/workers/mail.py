@@ -102,5 +102,7 @@ async def mail_server(
 
 def cut(server: SMTP) -> None:
     """Close the connection without a word."""
-    if isinstance(server.transport, asyncio.WriteTransport):
-        server.transport.abort()
+    transport = server.transport
+    # Python before 3.11.4 trips over an abort of a TLS transport that is closed already.
+    if isinstance(transport, asyncio.WriteTransport) and not transport.is_closing():
+        transport.abort()
