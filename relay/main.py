@@ -5,12 +5,12 @@ import os
 import secrets
 import socket
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 from redis.asyncio import Redis
 
 from db.pool import OUTAGES
-from outbox.log import get
 from outbox.probes import Health, serve_probes
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
@@ -23,7 +23,6 @@ from relay.streams import Streams
 from relay.upkeep import Upkeep
 from relay.wake import Sleep
 
-log = get("relay")
 PENDING_SECONDS = 2.0
 
 
@@ -58,17 +57,15 @@ async def main(settings: Settings, stop: Stop) -> None:
             wake.set()
         return settings.relay_verify
 
-    async def pending() -> float:
-        await count_pending(relay)
-        return PENDING_SECONDS
-
     async with asyncio.TaskGroup() as tasks:
         listening = tasks.create_task(listener.run())
         probes = tasks.create_task(serve_probes(health, settings.host, settings.relay_port, stop))
         others = [
             tasks.create_task(run_loop("relay.upkeep", upkeep.step, asyncio.Event(), stop)),
             tasks.create_task(run_loop("relay.verify", verify, asyncio.Event(), stop)),
-            tasks.create_task(run_loop("relay.pending", pending, asyncio.Event(), stop)),
+            tasks.create_task(
+                run_loop("relay.pending", partial(count_pending, relay), asyncio.Event(), stop)
+            ),
         ]
         await run_loop("relay", step, wake, stop)
         await cancelled(listening)
@@ -90,9 +87,8 @@ def cause_of(relay: Relay, listener: Listener) -> str:
     return "poll"
 
 
-async def count_pending(relay: Relay) -> None:
-    if relay.ledger is None:
-        return
-    for stream in list(relay.ledger.tops):
+async def count_pending(relay: Relay) -> float:
+    for stream in list(relay.ledger.tops) if relay.ledger else []:
         for group, pending in (await relay.shipper.streams.pending(stream)).items():
             metrics.PENDING.labels(group, stream).set(pending)
+    return PENDING_SECONDS

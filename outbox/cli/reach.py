@@ -4,7 +4,6 @@ import asyncio
 import socket
 import time
 from contextlib import closing
-from urllib.parse import urlsplit
 
 import asyncpg
 from redis.asyncio import Redis
@@ -123,8 +122,3 @@ def plainly(error: BaseException) -> str:
     if isinstance(error, socket.gaierror):
         return "there is no such host"
     return str(error).partition("\n")[0].rstrip(".") or describe(error)
-
-
-def host_and_port(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
