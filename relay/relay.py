@@ -1,6 +1,7 @@
 """One step of the relay: finish the tick in doubt → look → tick → ship → catch up → promote what is due → rest."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -10,11 +11,12 @@ from outbox.log import get
 from outbox.settings import Settings
 from relay import metrics
 from relay.catch_up import catch_up
-from relay.entries import Row, Tick
+from relay.entries import Row, Tick, by_stream
 from relay.lead import Lead
-from relay.ledger import AnotherHistoryError, Ledger, Part, add_tick, load, row_of
-from relay.ship import TICK_BYTES, TICK_ROWS, Shipper
-from relay.snapshot import Snapshot, Xid, bound
+from relay.ledger import AnotherHistoryError, Ledger, add_tick, load
+from relay.look import Look, look
+from relay.ship import Job, Shipper, finished
+from relay.snapshot import Snapshot, Xid
 from relay.verify import Droppable, verify
 from relay.wake import ASLEEP_FLAG, AWAKE_FLAG, Mode, Sleep
 
@@ -38,7 +40,9 @@ class Relay:
     sleep: Sleep
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # a step, or a verification
     conn: Connection | None = None
+    conn_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # one statement at a time
     ledger: Ledger | None = None
+    ahead: Look | None = None  # of the rows behind the last tick, taken while that was being appended
     droppable: Droppable | None = None
     cause: str = "start"
     waiting_since: float | None = None  # for how long rows may have been waiting
@@ -66,7 +70,7 @@ class Relay:
         return self.conn
 
     def forget(self) -> None:
-        self.ledger = None
+        self.ledger = self.ahead = None
         self.sleep.forget()
 
     async def work(self, conn: Connection) -> float:
@@ -79,7 +83,7 @@ class Relay:
             self.ledger = await self.loaded(conn)
         ledger = self.ledger
         if ledger.in_doubt and ledger.tick:
-            await self.shipper.ship_tick(conn, ledger, ledger.tick, None)
+            await self.shipper.ship_tick(Job(conn, self.conn_lock, ledger, ledger.tick), None)
         found, seen = await self.advance(conn, ledger)
         if ledger.stale:
             return 0  # another relay was here: see what it did
@@ -103,29 +107,37 @@ class Relay:
         """Look; if there are rows, make a tick of them and ship it. Repeating is safe: a tick is made once,
         by its key, and its ids follow from it."""
         began_at = monotonic()
-        before = ledger.snapshot
-        records = await sql.look(conn, before.xmax, before.xip, TICK_ROWS + 1, TICK_BYTES)
-        seen = Snapshot.parse(records[0]["snapshot"])
-        if records[0]["id"] is None:
+        looked, self.ahead = self.ahead or await look(conn, ledger.snapshot), None
+        if not looked.rows:
             self.waiting_since = None
-            return False, seen
-        rows = [row_of(record) for record in records]
-        self.refuse_foreign(rows, seen)
-        all_read = records[0]["there"] == len(records) <= TICK_ROWS
-        snapshot, solo = bound(before, seen, [row.xid for row in rows], all_read=all_read)
-        rows = [row for row in rows if snapshot.sees(row.xid)]
-        part = Part(snapshot, rows, solo, int(records[len(rows) - 1]["bytes"]))
+            return False, looked.seen
+        self.refuse_foreign(looked.rows, looked.seen)
+        part = looked.part()
         tick = await add_tick(conn, ledger, self.settings.keys, part)
         if tick is None:
             metrics.COLLISIONS.inc()
             log.info("relay.collided", tick=ledger.tick.no + 1 if ledger.tick else 1)
             ledger.stale = True
-            return True, seen
-        await self.shipper.ship_tick(conn, ledger, tick, rows)
-        self.shipped(tick, rows, began_at)
-        if all_read:
+            return True, looked.seen
+        await self.ship(Job(conn, self.conn_lock, ledger, tick), part.rows, more=not looked.all_read)
+        self.shipped(tick, part.rows, began_at)
+        if looked.all_read:
             self.waiting_since = None
-        return True, seen
+        return True, looked.seen
+
+    async def ship(self, job: Job, rows: list[Row], *, more: bool) -> None:
+        """The tick into the streams; where there is more, Postgres reads it meanwhile. What it finds becomes a tick
+        only when this one is whole (I3), for both are waited for, even where one fails."""
+        streams = by_stream(rows, self.settings.keys)
+        shipping = self.shipper.ship_tick(job, streams)
+        if not more or job.tick.solo is not None:  # which is read page by page, on this connection
+            await shipping
+            return
+        _, self.ahead = await finished(shipping, self.look_ahead(job))
+
+    async def look_ahead(self, job: Job) -> Look:
+        async with self.conn_lock:
+            return await look(job.conn, job.tick.snapshot)
 
     def refuse_foreign(self, rows: list[Row], seen: Snapshot) -> None:
         """Rows of transactions that have not begun yet were copied from another database."""
@@ -139,10 +151,10 @@ class Relay:
     def shipped(self, tick: Tick, rows: list[Row], began_at: float) -> None:
         metrics.TICKS.inc()
         metrics.WAKE_UPS.labels(self.cause).inc()
-        for row in rows:
-            if row.origin == "producer":
-                for channel in row.channels:
-                    metrics.CREATED.labels(channel).inc()
+        created = Counter(row.channels for row in rows if row.origin == "producer")
+        for channels, number in created.items():
+            for channel in channels.split():
+                metrics.CREATED.labels(channel).inc(number)
         metrics.SHIP_SECONDS.observe(monotonic() - began_at)
         log.debug("relay.shipped", tick=tick.no, rows=len(rows), cause=self.cause)
 
