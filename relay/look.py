@@ -23,7 +23,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What `seen` sees and `base`, the snapshot of the last tick, does not; in the order of transactions."""
+    """What `seen` sees and `base` does not, in the order of transactions. `base` is the last tick's snapshot, or a
+    later one that sees no row more."""
 
     base: Snapshot
     seen: Snapshot

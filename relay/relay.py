@@ -42,6 +42,9 @@ class Relay:
     conn: Connection | None = None
     conn_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # one statement at a time
     ledger: Ledger | None = None
+    # What the last look saw that found nothing: the next one need not go through that again, nor through what a
+    # transaction that was open then has written, until it ends.
+    seen: Snapshot | None = None
     ahead: Look | None = None  # of the rows behind the last tick, taken while that was being appended
     droppable: Droppable | None = None
     cause: str = "start"
@@ -70,7 +73,7 @@ class Relay:
         return self.conn
 
     def forget(self) -> None:
-        self.ledger = self.ahead = None
+        self.ledger = self.ahead = self.seen = None
         self.sleep.forget()
 
     async def work(self, conn: Connection) -> float:
@@ -107,7 +110,8 @@ class Relay:
         """Look; if there are rows, make a tick of them and ship it. Repeating is safe: a tick is made once,
         by its key, and its ids follow from it."""
         began_at = monotonic()
-        looked, self.ahead = self.ahead or await look(conn, ledger.snapshot), None
+        looked = self.ahead or await look(conn, self.seen or ledger.snapshot)
+        self.ahead, self.seen = None, None if looked.rows else looked.seen
         if not looked.rows:
             self.waiting_since = None
             return False, looked.seen
@@ -180,7 +184,8 @@ class Relay:
             ledger = self.ledger
             self.droppable = await verify(self.conn, self.shipper, ledger)
             metrics.LAG_SECONDS.set(self.lag())
-            rows = await sql.backlog(self.conn, ledger.snapshot.xmax, ledger.snapshot.xip)
+            base = self.seen or ledger.snapshot
+            rows = await sql.backlog(self.conn, base.xmax, base.xip)
             metrics.LAG_ROWS.set(rows)
             return bool(ledger.stale or ledger.behind)
 

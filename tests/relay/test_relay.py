@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+import redis.asyncio as aioredis
 
 from db import relay as sql
 from db.pool import Connection, Pool, connect
@@ -441,3 +442,25 @@ async def test_hot_statements_read_the_log_by_its_index_and_sort_no_backlog(
             else plan.split("Limit", 1)[1]
         )
         assert "Sort\n" not in inner.replace("Incremental Sort", "Sort"), plan
+
+
+async def test_what_an_open_transaction_has_written_is_not_read_again_and_again(
+    settings: Settings, redis: "aioredis.Redis", database: Database, producer: Connection, reader: Reader
+) -> None:
+    relay = build(settings, redis)
+    transaction = producer.transaction()
+    await transaction.start()
+    await producer.execute(MANY, "open-", 3000)
+    await relay.step()
+    await relay.step()
+    assert relay.seen is not None
+    explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql.SQL['look']}"
+    args = (relay.seen.xmax, list(relay.seen.xip), 5001, 1_000_000)
+    connection = await connect(database.app, name="test", **BY_INDEX)
+    [plan] = json.loads(await connection.fetchval(explain, *args))
+    await connection.close()
+    assert plan["Plan"]["Shared Hit Blocks"] < 20, plan
+    await transaction.commit()
+    await relay.step()
+    assert await reader.users() == [f"open-{n}" for n in range(1, 3001)]
+    await relay.stop()
