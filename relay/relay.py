@@ -87,12 +87,12 @@ class Relay:
         ledger = self.ledger
         if ledger.in_doubt and ledger.tick:
             await self.shipper.ship_tick(Job(conn, self.conn_lock, ledger, ledger.tick), None)
-        found, seen = await self.advance(conn, ledger)
+        looked = await self.advance(conn, ledger)
         if ledger.stale:
             return 0  # another relay was here: see what it did
         moved = await catch_up(conn, self.shipper, ledger)
-        await self.promote(conn, found)
-        return 0 if moved and ledger.behind else await self.rest(conn, found, seen)
+        await self.promote(conn, busy=bool(looked.rows))
+        return 0 if moved and ledger.behind else await self.rest(conn, looked)
 
     async def loaded(self, conn: Connection) -> Ledger:
         self.forget()
@@ -106,7 +106,7 @@ class Relay:
             metrics.BEHIND.labels(stream).set(1)
         return ledger
 
-    async def advance(self, conn: Connection, ledger: Ledger) -> tuple[bool, Snapshot]:
+    async def advance(self, conn: Connection, ledger: Ledger) -> Look:
         """Look; if there are rows, make a tick of them and ship it. Repeating is safe: a tick is made once,
         by its key, and its ids follow from it."""
         began_at = monotonic()
@@ -114,7 +114,7 @@ class Relay:
         self.ahead, self.seen = None, None if looked.rows else looked.seen
         if not looked.rows:
             self.waiting_since = None
-            return False, looked.seen
+            return looked
         self.refuse_foreign(looked.rows, looked.seen)
         part = looked.part()
         tick = await add_tick(conn, ledger, self.settings.keys, part)
@@ -122,12 +122,12 @@ class Relay:
             metrics.COLLISIONS.inc()
             log.info("relay.collided", tick=ledger.tick.no + 1 if ledger.tick else 1)
             ledger.stale = True
-            return True, looked.seen
+            return looked
         await self.ship(Job(conn, self.conn_lock, ledger, tick), part.rows, more=not looked.all_read)
         self.shipped(tick, part.rows, began_at)
         if looked.all_read:
             self.waiting_since = None
-        return True, looked.seen
+        return looked
 
     async def ship(self, job: Job, rows: list[Row], *, more: bool) -> None:
         """The tick into the streams; where there is more, Postgres reads it meanwhile. What it finds becomes a tick
@@ -162,7 +162,7 @@ class Relay:
         metrics.SHIP_SECONDS.observe(monotonic() - began_at)
         log.debug("relay.shipped", tick=tick.no, rows=len(rows), cause=self.cause)
 
-    async def promote(self, conn: Connection, busy: bool) -> None:
+    async def promote(self, conn: Connection, *, busy: bool) -> None:
         """Put what is due into the outbox. Asked after every look that found nothing, because whoever
         schedules something while the flag says awake does not notify."""
         if busy and monotonic() - self.due_checked_at < DUE_SECONDS:
@@ -189,14 +189,15 @@ class Relay:
             metrics.LAG_ROWS.set(rows)
             return bool(ledger.stale or ledger.behind)
 
-    async def rest(self, conn: Connection, found: bool, seen: Snapshot) -> float:
+    async def rest(self, conn: Connection, looked: Look) -> float:
         """Tell producers whether to notify, and how long this relay waits if nobody does."""
         now = monotonic()
-        if found:
+        if looked.rows:
             if self.sleep.found(now):
                 await sql.set_flag(conn, AWAKE_FLAG)
-            return 0
-        if self.sleep.found_nothing(now, seen):
+            if not looked.all_read:
+                return 0
+        elif self.sleep.found_nothing(now, looked.seen):
             await sql.set_flag(conn, ASLEEP_FLAG)
             self.sleep.fell(Xid(await sql.new_xid(conn)))
         pause = min(self.sleep.next_pause(), max(self.lead.renew_at - now, 0.001))
