@@ -30,15 +30,18 @@ class NewTick:
     rows: int
     bytes: int
     max_id: int
+    floor: int
 
 
 async def last_ticks(conn: Executor) -> list[Record]:
     return await conn.fetch(SQL["last_ticks"])
 
 
-async def look(conn: Executor, xmax: int, xip: Iterable[int], rows: int, size: int) -> list[Record]:
-    """The snapshot, then at most so many rows, and not much over so many bytes of payload."""
-    return await conn.fetch(SQL["look"], xmax, list(xip), rows, size)
+async def look(
+    conn: Executor, xmax: int, xip: Iterable[int], rows: int, size: int, floor: int
+) -> list[Record]:
+    """The snapshot, then at most so many rows above `floor`, and not much over so many bytes of payload."""
+    return await conn.fetch(SQL["look"], xmax, list(xip), rows, size, floor)
 
 
 async def insert_tick(conn: Executor, tick: NewTick) -> int | None:
@@ -48,9 +51,9 @@ async def insert_tick(conn: Executor, tick: NewTick) -> int | None:
 
 
 async def tick_rows(
-    conn: Executor, from_xid: int, to_xid: int, xip: Iterable[int], snapshot: str
+    conn: Executor, from_xid: int, to_xid: int, xip: Iterable[int], snapshot: str, floor: int
 ) -> list[Record]:
-    return await conn.fetch(SQL["tick_rows"], from_xid, to_xid, list(xip), snapshot)
+    return await conn.fetch(SQL["tick_rows"], from_xid, to_xid, list(xip), snapshot, floor)
 
 
 async def solo_rows(conn: Executor, xid: int, after_id: int, limit: int) -> list[Record]:
@@ -162,7 +165,7 @@ async def delete_ticks(conn: Executor, below_id: int) -> int:
     return int((await conn.execute(SQL["delete_ticks"], below_id)).split()[-1])
 
 
-async def backlog(conn: Executor, xmax: int, xip: Iterable[int]) -> int:
+async def backlog(conn: Executor, xmax: int, xip: Iterable[int], floor: int) -> int:
     """Rows that no tick holds yet; 10,000 stands for that many or more."""
-    count: int = await conn.fetchval(SQL["backlog"], xmax, list(xip))
+    count: int = await conn.fetchval(SQL["backlog"], xmax, list(xip), floor)
     return count

@@ -112,7 +112,7 @@ async def unsettled(
 ) -> list[Entry]:
     channel, priority = shipper.keys.channel_and_priority(stream)
     last = chunk.ticks[-1]
-    after = top.row if last.solo is not None and last.ms == top.ms else 0
+    after = top.row if last.solo is not None and last.ms == top.ms else chunk.ticks[0].floor
     records = await sql.unsettled_rows(conn, chunk.span, channel, priority, after, solo_page(chunk))
     return across_ticks(chunk.ticks, map(row_of, records), top)
 

@@ -62,6 +62,7 @@ class Tick:
     solo: Xid | None
     rows: int
     bytes: int
+    floor: int  # no row of this tick, or of a later one, has an id up to it
 
 
 class Entry(NamedTuple):

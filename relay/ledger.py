@@ -10,6 +10,7 @@ from db.pool import Connection
 from outbox.errors import OutboxError
 from outbox.streams import Keys
 from relay.entries import ZERO, StreamId, Tick
+from relay.floor import Floor
 from relay.look import Part
 from relay.snapshot import GENESIS, Snapshot
 
@@ -27,6 +28,7 @@ class Ledger:
     tops: dict[str, StreamId] = field(default_factory=dict)
     # Streams that are not kept up with the ticks, with the tick to go on from where it is known.
     behind: dict[str, int | None] = field(default_factory=dict)
+    floor: Floor = field(default_factory=Floor)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -49,6 +51,7 @@ def tick_of(record: Record) -> Tick:
         solo=record["solo"],
         rows=record["rows"],
         bytes=record["bytes"],
+        floor=record["floor"],
     )
 
 
@@ -77,6 +80,7 @@ async def load(conn: Connection, keys: Keys) -> Ledger:
         in_doubt=True,
         tops={keys.of_lane(lane): StreamId.parse(top) for lane, top in tick.tops.items()},
         behind=dict.fromkeys(map(keys.of_lane, tick.behind)),
+        floor=Floor(tick.floor),
     )
 
 
@@ -96,10 +100,12 @@ async def add_tick(conn: Connection, ledger: Ledger, keys: Keys, part: Part) -> 
         rows=len(part.rows),
         bytes=part.bytes,
         max_id=max(row.id for row in part.rows) if solo is None else await sql.solo_top(conn, solo),
+        floor=part.floor,
     )
     ms = await sql.insert_tick(conn, new)
     if ms is None:
         return None
-    tick = Tick(no, ms, part.snapshot, tops, frozenset(behind), solo, len(part.rows), part.bytes)
+    behind_now = frozenset(behind)
+    tick = Tick(no, ms, part.snapshot, tops, behind_now, solo, len(part.rows), part.bytes, part.floor)
     ledger.add(tick)
     return tick

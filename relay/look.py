@@ -19,6 +19,7 @@ class Part:
     rows: list[Row]
     solo: Xid | None
     bytes: int
+    floor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +32,18 @@ class Look:
     rows: list[Row]
     sizes: list[int]  # the payloads' bytes up to each row
     all_read: bool  # whether those are all
+    floor: int  # none of them has an id up to it
 
     def part(self) -> Part:
         """Cut between transactions, because none may be split between ticks."""
         snapshot, solo = bound(self.base, self.seen, [row.xid for row in self.rows], all_read=self.all_read)
         rows = self.rows if self.all_read else [row for row in self.rows if snapshot.sees(row.xid)]
-        return Part(snapshot, rows, solo, self.sizes[len(rows) - 1])
+        return Part(snapshot, rows, solo, self.sizes[len(rows) - 1], self.floor)
 
 
-async def look(conn: Connection, base: Snapshot) -> Look:
+async def look(conn: Connection, base: Snapshot, floor: int) -> Look:
     """One statement. Repeating it is safe: it changes nothing."""
-    head, *records = await sql.look(conn, base.xmax, base.xip, TICK_ROWS + 1, TICK_BYTES)
+    head, *records = await sql.look(conn, base.xmax, base.xip, TICK_ROWS + 1, TICK_BYTES, floor)
     sizes = [int(record["bytes"]) for record in records]
     return Look(
         base=base,
@@ -49,4 +51,5 @@ async def look(conn: Connection, base: Snapshot) -> Look:
         rows=[row_of(record) for record in records],
         sizes=sizes,
         all_read=not records or (len(records) <= TICK_ROWS and sizes[-1] <= TICK_BYTES),
+        floor=floor,
     )

@@ -110,7 +110,8 @@ class Relay:
         """Look; if there are rows, make a tick of them and ship it. Repeating is safe: a tick is made once,
         by its key, and its ids follow from it."""
         began_at = monotonic()
-        looked = self.ahead or await look(conn, self.seen or ledger.snapshot)
+        base = self.seen or ledger.snapshot
+        looked = self.ahead or await look(conn, base, ledger.floor.prove(base))
         self.ahead, self.seen = None, None if looked.rows else looked.seen
         if not looked.rows:
             self.waiting_since = None
@@ -141,7 +142,8 @@ class Relay:
 
     async def look_ahead(self, job: Job) -> Look:
         async with self.conn_lock:
-            return await look(job.conn, job.tick.snapshot)
+            base = job.tick.snapshot
+            return await look(job.conn, base, job.ledger.floor.prove(base))
 
     def refuse_foreign(self, rows: list[Row], seen: Snapshot) -> None:
         """Rows of transactions that have not begun yet were copied from another database."""
@@ -185,9 +187,15 @@ class Relay:
             self.droppable = await verify(self.conn, self.shipper, ledger)
             metrics.LAG_SECONDS.set(self.lag())
             base = self.seen or ledger.snapshot
-            rows = await sql.backlog(self.conn, base.xmax, base.xip)
+            rows = await sql.backlog(self.conn, base.xmax, base.xip, ledger.floor.prove(base))
             metrics.LAG_ROWS.set(rows)
+            await self.note_drawn(self.conn, ledger)
             return bool(ledger.stale or ledger.behind)
+
+    async def note_drawn(self, conn: Connection, ledger: Ledger) -> None:
+        """In this order: the id that was drawn last, then a transaction id above all that have drawn up to it."""
+        if ledger.floor.below is None and (drawn := await sql.last_id(conn)) > ledger.floor.id:
+            ledger.floor.note(drawn, Xid(await sql.new_xid(conn)))
 
     async def rest(self, conn: Connection, looked: Look) -> float:
         """Tell producers whether to notify, and how long this relay waits if nobody does."""

@@ -95,9 +95,8 @@ class Shipper:
 
     async def read_tick(self, job: Job) -> Rows:
         before, tick = job.ledger.previous, job.tick
-        records = await sql.tick_rows(
-            job.conn, before.xmax, tick.snapshot.xmax, before.xip, str(tick.snapshot)
-        )
+        span = before.xmax, tick.snapshot.xmax, before.xip, str(tick.snapshot)
+        records = await sql.tick_rows(job.conn, *span, tick.floor)
         return by_stream(map(row_of, records), self.keys)
 
     async def ship_solo(self, job: Job) -> None:

@@ -19,25 +19,26 @@ id, xid, array_to_string(channels, ' ') AS channels, priority, attempt, origin, 
 
 -- name: last_ticks
 -- The newest tick, which may not be whole in Redis, and the one before, which is. Primary key, backwards.
-SELECT no, ms, snapshot::text, tops::text, behind, solo, rows, bytes
+SELECT no, ms, snapshot::text, tops::text, behind, solo, rows, bytes, floor
 FROM notify.relay_ticks ORDER BY no DESC LIMIT 2
 
 -- name: look
 -- One statement, so one snapshot: the first row is that snapshot, in place of an envelope; what it sees follows. Two
 -- ranges of the index (xid, id): what began after the previous tick, and what was in progress then and has ended
 -- since. Cost follows the rows found, not the age of the oldest open transaction nor the rows it has written. At
--- most $3 rows, and no more than about $4 bytes of payload.
+-- most $3 rows, and no more than about $4 bytes of payload. $5 passes over the partitions below it, which hold no such
+-- row.
 SELECT 0::bigint AS id, '0'::xid8 AS xid, '' AS channels, '' AS priority, 0::smallint AS attempt, '' AS origin,
        pg_current_snapshot()::text AS envelope, 0 AS bytes
 UNION ALL
 SELECT id, xid, channels, priority, attempt, origin, envelope, bytes
 FROM (SELECT r.*, sum(own) OVER (ORDER BY xid, id ROWS UNBOUNDED PRECEDING) AS bytes
       FROM ((SELECT {row}, pg_column_size(payload) AS own
-             FROM notify.outbox WHERE xid >= $1 ORDER BY xid, id LIMIT $3)
+             FROM notify.outbox WHERE xid >= $1 AND id > $5 ORDER BY xid, id LIMIT $3)
             UNION ALL
             (SELECT {row}, pg_column_size(payload) AS own
              FROM unnest($2::xid8[]) AS ended
-             CROSS JOIN LATERAL (SELECT * FROM notify.outbox WHERE xid = ended ORDER BY id LIMIT $3) o
+             CROSS JOIN LATERAL (SELECT * FROM notify.outbox WHERE xid = ended AND id > $5 ORDER BY id LIMIT $3) o
              WHERE pg_visible_in_snapshot(ended, pg_current_snapshot())
              ORDER BY xid, id LIMIT $3)
             ORDER BY xid, id LIMIT $3) r) w
@@ -48,18 +49,18 @@ ORDER BY xid, id
 -- One autocommitted statement: a relay frozen at any point holds nothing open that another would wait for.
 -- No row comes back where another relay was first. Postgres' clock, so that all relays have the same one;
 -- max(previous + 1) keeps ids growing whatever the clock does.
-INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, behind, solo, rows, bytes, max_id)
+INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, behind, solo, rows, bytes, max_id, floor)
 VALUES ($1, greatest($2::bigint + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
-        $3::text::pg_snapshot, $4::jsonb, $5, $6, $7, $8, $9)
+        $3::text::pg_snapshot, $4::jsonb, $5, $6, $7, $8, $9, $10)
 ON CONFLICT DO NOTHING
 RETURNING ms
 
 -- name: tick_rows
 -- The rows of a tick again, for a relay that finds it in doubt. Index (xid, id), as look.
 SELECT {row}
-FROM (SELECT * FROM notify.outbox WHERE xid >= $1 AND xid < $2
+FROM (SELECT * FROM notify.outbox WHERE xid >= $1 AND xid < $2 AND id > $5
       UNION ALL
-      SELECT * FROM notify.outbox WHERE xid = ANY ($3::xid8[])) r
+      SELECT * FROM notify.outbox WHERE xid = ANY ($3::xid8[]) AND id > $5) r
 WHERE pg_visible_in_snapshot(xid, $4::text::pg_snapshot)
 
 -- name: solo_rows
@@ -76,11 +77,11 @@ SELECT max(id) FROM notify.outbox WHERE xid = $1
 -- stream comes back as its backlog, not as its history. What is being sent stays in: its worker may be dead.
 -- Index (xid, id), then the deliveries' primary key.
 SELECT {row}
-FROM (SELECT * FROM notify.outbox WHERE xid >= $1 AND xid < $2
+FROM (SELECT * FROM notify.outbox WHERE xid >= $1 AND xid < $2 AND id > $7
       UNION ALL
-      SELECT * FROM notify.outbox WHERE xid = ANY ($3::xid8[])) r
+      SELECT * FROM notify.outbox WHERE xid = ANY ($3::xid8[]) AND id > $7) r
 WHERE pg_visible_in_snapshot(xid, $4::text::pg_snapshot)
-  AND $5 = ANY (channels) AND priority = $6 AND id > $7
+  AND $5 = ANY (channels) AND priority = $6
   AND NOT EXISTS (
     SELECT FROM notify.deliveries d
     WHERE d.notification_id = r.notification_id AND d.channel = $5
@@ -90,7 +91,7 @@ ORDER BY id LIMIT $8
 
 -- name: ticks_from
 -- The ticks from a number on, and the one before them, whose snapshot is where they begin. Primary key.
-SELECT no, ms, snapshot::text, tops::text, behind, solo, rows, bytes
+SELECT no, ms, snapshot::text, tops::text, behind, solo, rows, bytes, floor
 FROM notify.relay_ticks WHERE no >= $1 - 1 ORDER BY no LIMIT $2
 
 -- name: tick_at
@@ -194,9 +195,9 @@ WHERE no < (SELECT min(no) - 1 FROM notify.relay_ticks WHERE max_id >= $1)
 -- Rows that no tick holds yet, counted up to 10,000: a gauge must not cost what it measures. Index only; two ranges
 -- of it, as look, because an OR of them would be one walk through the whole index.
 SELECT count(*) FROM (
-  (SELECT FROM notify.outbox WHERE xid >= $1 LIMIT 10000)
+  (SELECT FROM notify.outbox WHERE xid >= $1 AND id > $3 LIMIT 10000)
   UNION ALL
-  (SELECT FROM notify.outbox WHERE xid = ANY (ARRAY(
+  (SELECT FROM notify.outbox WHERE id > $3 AND xid = ANY (ARRAY(
      SELECT ended FROM unnest($2::xid8[]) AS ended WHERE pg_visible_in_snapshot(ended, pg_current_snapshot())))
    LIMIT 10000)
   LIMIT 10000) r

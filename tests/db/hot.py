@@ -9,8 +9,8 @@ from db import dead, delivery, inbox, notifications
 from db import relay as sql
 from db.delivery import Claimant, Settlement, Status
 from db.pool import Connection
+from relay.look import TICK_BYTES, TICK_ROWS
 from relay.relay import BY_INDEX
-from relay.ship import TICK_BYTES, TICK_ROWS
 from tests.db.seeded import FIRST_XID, ROWS_PER_XID, SOLO_ROWS, SOLO_XID, TAIL, uuid
 
 Call = Callable[[Connection, int], Awaitable[Any]]
@@ -34,8 +34,10 @@ class Hot:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def by_relay(name: str, call: Call, index: set[str], rows: int, sorts: int = 0) -> Hot:
-    return Hot(name, call, index, rows, sorts, settings=BY_INDEX)
+def by_relay(
+    name: str, call: Call, index: set[str], rows: int, sorts: int = 0, partitions: int | None = None
+) -> Hot:
+    return Hot(name, call, index, rows, sorts, partitions, BY_INDEX)
 
 
 def ticked(size: int) -> int:
@@ -44,7 +46,7 @@ def ticked(size: int) -> int:
 
 
 def after_ticks(conn: Connection, size: int, xip: list[int]) -> Awaitable[Any]:
-    return sql.look(conn, ticked(size), xip, TICK_ROWS + 1, TICK_BYTES)
+    return sql.look(conn, ticked(size), xip, TICK_ROWS + 1, TICK_BYTES, 0)
 
 
 SPAN = (2000, 2100, [1999], "2100:2100:")  # a thousand rows of old, and one transaction that was in progress
@@ -54,9 +56,17 @@ PAGE = TICK_ROWS + 1
 RELAY = [
     by_relay("look", lambda c, n: after_ticks(c, n, []), {LOG}, TAIL + 1, sorts=2),
     by_relay("look_late", lambda c, n: after_ticks(c, n, [1999]), {LOG}, TAIL + 1 + ROWS_PER_XID, sorts=2),
+    by_relay(
+        "look_above_floor",
+        lambda c, n: sql.look(c, ticked(n), [1999], TICK_ROWS + 1, TICK_BYTES, n - TAIL),
+        {LOG},
+        TAIL + 1,
+        sorts=2,
+        partitions=3,  # the last with rows, the one ahead, the default
+    ),
     # One row more from each partition, where their indexes are merged.
-    by_relay("look_backlog", lambda c, n: sql.look(c, 1, [], PAGE, TICK_BYTES), {LOG}, PAGE + 5, sorts=2),
-    by_relay("tick_rows", lambda c, n: sql.tick_rows(c, *SPAN), {LOG}, SPAN_ROWS),
+    by_relay("look_backlog", lambda c, n: sql.look(c, 1, [], PAGE, TICK_BYTES, 0), {LOG}, PAGE + 5, sorts=2),
+    by_relay("tick_rows", lambda c, n: sql.tick_rows(c, *SPAN, 0), {LOG}, SPAN_ROWS),
     by_relay("solo_rows", lambda c, n: sql.solo_rows(c, SOLO_XID, SOLO_ROWS // 2, 500), {LOG}, 500),
     by_relay("solo_top", lambda c, n: sql.solo_top(c, SOLO_XID), {LOG}, 1),
     by_relay(
@@ -66,7 +76,7 @@ RELAY = [
         2 * SPAN_ROWS,
         sorts=1,  # by id, across transactions
     ),
-    by_relay("backlog", lambda c, n: sql.backlog(c, ticked(n), [1999]), {LOG}, TAIL + ROWS_PER_XID),
+    by_relay("backlog", lambda c, n: sql.backlog(c, ticked(n), [1999], 0), {LOG}, TAIL + ROWS_PER_XID),
     by_relay("last_ticks", lambda c, n: sql.last_ticks(c), {TICKS}, 2),
     by_relay("ticks_from", lambda c, n: sql.ticks_from(c, 5, 10), {TICKS}, 10),
     by_relay("tick_at", lambda c, n: sql.tick_at(c, 1700000000105), {TICK_MS}, 1),

@@ -111,8 +111,24 @@ async def test_many_rows_of_one_statement_each_pass_the_trigger(
 
 @pytest.mark.parametrize(
     ("state", "statement", "wakes"),
-    [(None, PLAIN, True), (1, PLAIN, True), (2, PLAIN, False), (1, SCHEDULED, True), (2, SCHEDULED, False)],
-    ids=["never set", "asleep", "awake", "asleep, for later", "awake, for later"],
+    [
+        (None, PLAIN, True),
+        (1, PLAIN, True),
+        (2, PLAIN, False),
+        (1, SCHEDULED, True),
+        (2, SCHEDULED, False),
+        (1, f"SET notify.wake = off; {PLAIN}", False),
+        (1, f"SET notify.wake = off; {SCHEDULED.replace('$1', repr(str(LATER)))}", False),
+    ],
+    ids=[
+        "never set",
+        "asleep",
+        "awake",
+        "asleep, for later",
+        "awake, for later",
+        "not wanted",
+        "not wanted, for later",
+    ],
 )
 async def test_producers_wake_a_sleeping_relay_only(
     producer: Connection, admin: Connection, state: int | None, statement: str, wakes: bool
