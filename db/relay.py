@@ -79,6 +79,10 @@ async def ticks_from(conn: Executor, no: int, limit: int) -> list[Record]:
     return await conn.fetch(SQL["ticks_from"], no, limit)
 
 
+async def channel_names(conn: Executor) -> list[str]:
+    return [record["name"] for record in await conn.fetch(SQL["channel_names"])]
+
+
 async def tick_at(conn: Executor, ms: int) -> Record | None:
     return await conn.fetchrow(SQL["tick_at"], ms)
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from db import relay as sql
 from db.pool import Connection
 from outbox.log import get
+from outbox.streams import LANES
 from relay import metrics
 from relay.entries import ZERO, Entry, StreamId, Tick, across_ticks, row_of
 from relay.ledger import Ledger, tick_of
 from relay.look import TICK_BYTES, TICK_ROWS
-from relay.ship import Shipper
+from relay.ship import Shipper, is_of_a_tick
 from relay.snapshot import GENESIS, Snapshot
 
 log = get("relay")
@@ -100,11 +101,29 @@ async def locate(conn: Connection, shipper: Shipper, stream: str, top: StreamId)
     if at["ms"] == top.ms:
         number: int = at["no"]
         return number
-    # No tick of ours: an entry added by hand, or a history that Postgres lost in a failover. Nothing could
-    # be appended in order behind it, so the stream begins anew from what Postgres knows to be open.
+    await begin_anew(shipper, stream, top, last_ms or 0)
+    return first
+
+
+async def begin_anew(shipper: Shipper, stream: str, top: StreamId, last_ms: int) -> None:
+    """The stream ends at no tick of ours: an entry added by hand, or a history that Postgres lost in a failover.
+    Nothing could be appended in order behind it, so it begins anew from what Postgres knows to be open."""
     log.error("relay.stream_from_another_history", stream=stream, found=str(top), last_tick_ms=last_ms)
     await shipper.streams.delete(stream)
-    return first
+
+
+async def disown(conn: Connection, shipper: Shipper, ledger: Ledger) -> None:
+    """Let no stream end behind the last tick when the next one is made: that might come to have the milliseconds of
+    one that Postgres has lost, and its rows the ids of lost rows (a promoted standby that lagged gives them out again).
+    Then they would look as if they were there already. A stream that ends at a tick of another relay is left alone."""
+    last_ms = ledger.tick.ms if ledger.tick else 0
+    channels = await sql.channel_names(conn)
+    lanes = (shipper.keys.stream(channel, lane) for channel in channels for lane in LANES)
+    names = list(dict.fromkeys([*ledger.tops, *lanes]))
+    for stream, state in zip(names, await shipper.streams.states(names), strict=True):
+        if state.top.ms > last_ms and not await is_of_a_tick(conn, state.top):
+            await begin_anew(shipper, stream, state.top, last_ms)
+            shipper.lost(ledger, stream, ledger.top(stream), state.top)
 
 
 async def unsettled(

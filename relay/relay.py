@@ -10,7 +10,7 @@ from db.pool import OUTAGES, Connection, connect
 from outbox.log import get
 from outbox.settings import Settings
 from relay import metrics
-from relay.catch_up import catch_up
+from relay.catch_up import catch_up, disown
 from relay.entries import Row, Tick, by_stream
 from relay.lead import Lead
 from relay.ledger import AnotherHistoryError, Ledger, add_tick, load
@@ -102,6 +102,7 @@ class Relay:
             self.trouble = str(error)
             raise
         self.trouble = None
+        await disown(conn, self.shipper, ledger)
         for stream in ledger.behind:
             metrics.BEHIND.labels(stream).set(1)
         return ledger

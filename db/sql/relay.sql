@@ -94,6 +94,10 @@ ORDER BY id LIMIT $8
 SELECT no, ms, snapshot::text, tops::text, behind, solo, rows, bytes, floor
 FROM notify.relay_ticks WHERE no >= $1 - 1 ORDER BY no LIMIT $2
 
+-- name: channel_names
+-- Whose streams may hold something. Few rows.
+SELECT name FROM notify.channels ORDER BY name
+
 -- name: tick_at
 -- The last tick up to a moment: which one a stream's last id came from. Unique index on ms, backwards.
 SELECT no, ms FROM notify.relay_ticks WHERE ms <= $1 ORDER BY ms DESC LIMIT 1

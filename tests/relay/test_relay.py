@@ -248,9 +248,7 @@ async def test_a_database_with_another_history_is_refused_loudly(
     while await restored.step() == 0:
         pass
     assert restored.check() is None
-    assert await Reader(redis, settings).users() == ["before", "before", "after"], (
-        "workers drop what they had"
-    )
+    assert await Reader(redis, settings).users() == ["before", "after"], "workers drop what they had"
     await restored.stop()
 
 
