@@ -21,6 +21,11 @@ PAGE_BYTES = 512 * 1024  # a script call
 Rows = Mapping[str, Sequence[Row]]
 
 
+def missing(rows: Sequence[Row], ms: int, top: StreamId) -> Sequence[Row]:
+    """Those of a tick's rows that a stream which ends at `top` does not have."""
+    return rows if top.ms < ms else [row for row in rows if (ms, row.id) > top]
+
+
 class Fitting:
     """Pages for as long as the stream has room for them; `full` says so where they ended early."""
 
@@ -114,9 +119,8 @@ class Shipper:
     async def ship_stream(self, job: Job, stream: str, rows: Sequence[Row]) -> None:
         """Whatever is there already is skipped: an append in doubt, or another relay."""
         ledger, ms = job.ledger, job.tick.ms
-        while rows:
-            expected = ledger.top(stream)
-            top, problem = await self.append(stream, of_tick(ms, rows), expected)
+        while rows := missing(rows, ms, ledger.top(stream)):
+            top, problem = await self.append(stream, of_tick(ms, rows), ledger.top(stream))
             ledger.tops[stream] = top
             match problem:
                 case None:
@@ -130,9 +134,8 @@ class Shipper:
                         self.lost(ledger, stream, top, found)
                         return
                     ledger.tops[stream] = found
-                    left = [row for row in rows if (ms, row.id) > top]
-                    rows = [row for row in left if (ms, row.id) > found]
-                    metrics.SKIPPED.labels(stream).inc(len(left) - len(rows))
+                    skipped = len(missing(rows, ms, top)) - len(missing(rows, ms, found))
+                    metrics.SKIPPED.labels(stream).inc(skipped)
 
     async def append(
         self, stream: str, entries: Iterable[Entry], expected: StreamId
