@@ -165,8 +165,10 @@ FROM mine m WHERE d.notification_id = m.notification_id AND d.channel = $1
 -- name: put_in_inbox
 -- In the transaction of settle. Counter rows are locked in order of user_id, so that two batches with the same users
 -- queue up; seq is given under that lock, dense, in the order of the input. What is in the inbox already (a delivery
--- row lost while its notification stayed) is left out, by the unique index on notification_id.
-WITH item AS (
+-- row lost while its notification stayed) is left out, by the unique index on notification_id. Nothing is joined: the
+-- planner takes item for one row (an anti-join on a key) and would join in nested loops, whose cost is the batch
+-- squared. Instead each user's counters are sorted behind the user's items, and the window hands them back.
+WITH item AS MATERIALIZED (
   SELECT i.* FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS i (notification_id, user_id, place)
   WHERE NOT EXISTS (SELECT FROM notify.inbox b WHERE b.notification_id = i.notification_id)
 ), counter AS (
@@ -175,19 +177,22 @@ WITH item AS (
   ON CONFLICT (user_id) DO UPDATE SET
     last_seq = c.last_seq + excluded.last_seq, unread = c.unread + excluded.unread, version = c.version + excluded.version
   RETURNING user_id, last_seq, unread, version
-), placed AS (
-  SELECT i.notification_id, i.user_id, c.last_seq, c.unread, c.version,
-         count(*) OVER (PARTITION BY i.user_id ORDER BY i.place DESC) - 1 AS behind
-  FROM item i JOIN counter c ON c.user_id = i.user_id
+), placed AS MATERIALIZED (
+  SELECT user_id, notification_id, clock_timestamp() AS delivered_at, row_number() OVER later - 1 AS behind,
+         max(last_seq) OVER (PARTITION BY user_id) AS last_seq,
+         max(unread) OVER (PARTITION BY user_id) AS unread,
+         max(version) OVER (PARTITION BY user_id) AS version
+  FROM (SELECT user_id, notification_id, place, NULL AS last_seq, NULL AS unread, NULL AS version FROM item
+        UNION ALL
+        SELECT user_id, NULL, 0, last_seq, unread, version FROM counter) rows
+  WINDOW later AS (PARTITION BY user_id ORDER BY place DESC)
 ), stored AS (
-  INSERT INTO notify.inbox (user_id, seq, notification_id)
-  SELECT user_id, last_seq - behind, notification_id FROM placed
-  RETURNING notification_id, delivered_at
+  INSERT INTO notify.inbox (user_id, seq, notification_id, delivered_at)
+  SELECT user_id, last_seq - behind, notification_id, delivered_at FROM placed WHERE notification_id IS NOT NULL
 )
-SELECT p.notification_id, p.last_seq - p.behind AS seq, p.unread - p.behind AS unread, p.version - p.behind AS version,
-       s.delivered_at
-FROM placed p JOIN stored s ON s.notification_id = p.notification_id
-ORDER BY p.user_id, seq
+SELECT notification_id, last_seq - behind AS seq, unread - behind AS unread, version - behind AS version, delivered_at
+FROM placed WHERE notification_id IS NOT NULL
+ORDER BY user_id, seq
 
 -- name: inbox_counts
 -- For a hint that may have been lost. Primary key.

@@ -436,6 +436,9 @@ async def seed(admin: Connection) -> None:
         "INSERT INTO notify.suppressions (channel, address, reason) "
         "SELECT 'email', email, 'test' FROM notify.recipients"
     )
+    await admin.execute(
+        "INSERT INTO notify.inbox (user_id, seq, notification_id) SELECT user_id, 1, id FROM notify.notifications"
+    )
     await admin.execute("ANALYZE")
 
 
@@ -448,6 +451,8 @@ async def explain(admin: Connection, mode: str, sql: str, *parameters: object) -
     types = ["text", "uuid[]", "smallint[]", "uuid", "float8", "text", "bool"]
     if sql is delivery.SQL["settle"]:
         types = ["text", "uuid[]", "uuid[]", "text[]", "smallint[]", *["text[]"] * 5]
+    if sql is delivery.SQL["put_in_inbox"]:
+        types = ["uuid[]", "text[]"]
     values = []
     for parameter in parameters:
         text = (
@@ -480,6 +485,17 @@ async def test_claim_and_settle_go_by_index(admin: Connection, mode: str) -> Non
     assert scanned.isdisjoint(BIG), scanned
     assert "deliveries_pkey" in {node.get("Index Name") for node in plans}
     assert "notifications_pkey" in {node.get("Index Name") for node in plans}
+
+
+@pytest.mark.parametrize("mode", ["custom", "generic"])
+async def test_the_inbox_costs_no_more_an_item_in_a_large_batch(admin: Connection, mode: str) -> None:
+    """Only what is looked up in an index may be joined by a nested loop: two CTEs would cost the batch squared."""
+    await seed(admin)
+    batch = [uuid4() for _ in range(500)]
+    users = [f"user-{number}" for number in range(500)]
+    plans = await explain(admin, mode, delivery.SQL["put_in_inbox"], batch, users)
+    inner = [node["Plans"][1]["Node Type"] for node in plans if node["Node Type"] == "Nested Loop"]
+    assert set(inner) <= {"Index Only Scan", "Index Scan"}, inner
 
 
 async def test_inapp_claims_look_up_no_contacts(admin: Connection) -> None:
