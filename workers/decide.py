@@ -1,6 +1,6 @@
 """The decisions: is an entry ours, may it be sent, and what becomes of it after the attempt. Pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import assert_never
 
@@ -102,7 +102,7 @@ def unmade(
 ) -> Settlement:
     """Settled without an attempt: the one that the claim counted is taken back."""
     settled = made(job, status, error_class, reason)
-    return replace(settled, attempts=settled.attempts - 1, dead=dead)
+    return settled._replace(attempts=settled.attempts - 1, dead=dead)
 
 
 def settlement(job: Job, outcome: Outcome, rules: Rules, chance: float) -> Settlement | None:
@@ -132,18 +132,18 @@ def retry(job: Job, error_class: str, reason: str, delay: float) -> Settlement:
     """Another attempt, or none where all that are allowed have been made."""
     if worn(job):
         return dead(job, error_class, reason)
-    return replace(made(job, Status.RETRYING, error_class, reason), retry_in=delay)
+    return made(job, Status.RETRYING, error_class, reason)._replace(retry_in=delay)
 
 
 def in_doubt(job: Job, reason: str, delay: float) -> Settlement:
     """It may have arrived: the channel says whether to send again or to hold for a person."""
     if job.claim.on_unknown == "resend" and not worn(job):
         return retry(job, "unknown", reason, delay)
-    return replace(made(job, Status.UNKNOWN, "unknown", reason), dead=True)
+    return made(job, Status.UNKNOWN, "unknown", reason)._replace(dead=True)
 
 
 def dead(job: Job, error_class: str, reason: str) -> Settlement:
-    return replace(made(job, Status.FAILED, error_class, reason), dead=True)
+    return made(job, Status.FAILED, error_class, reason)._replace(dead=True)
 
 
 def worn(job: Job) -> bool:

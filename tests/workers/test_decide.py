@@ -1,7 +1,6 @@
 """The decisions, values in and values out."""
 
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -53,7 +52,7 @@ INAPP = Rules(Backoff(2, 3600), outward=False, needs_contact=False)
 def job(**facts: Any) -> Job:
     envelope = Envelope(notification_id=ID, event_type="a", user_id="ada", created_at=datetime.now(UTC))
     entry = Entry(b"1-1", envelope, 0)
-    return Job(entry, replace(CLAIM, **facts), UUID(int=1), time.monotonic() + 60)
+    return Job(entry, CLAIM._replace(**facts), UUID(int=1), time.monotonic() + 60)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +73,7 @@ def job(**facts: Any) -> Job:
     ],
 )
 def test_fate(facts: dict[str, Any], expected: Fate) -> None:
-    assert fate(replace(CLAIM, **facts), attempt=0) is expected
+    assert fate(CLAIM._replace(**facts), attempt=0) is expected
 
 
 @pytest.mark.parametrize(
