@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class InboxItem(BaseModel):
@@ -35,5 +35,5 @@ class InboxChange(BaseModel):
     last_seq: int
     unread: int
     item: InboxItem | None = None  # a new one
-    read: list[int] = []  # items now read, by seq
-    archived: list[int] = []
+    read: list[int] = Field(default_factory=list)  # items now read, by seq
+    archived: list[int] = Field(default_factory=list)
