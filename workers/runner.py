@@ -150,16 +150,18 @@ class Runner:
             if ours:
                 await self.channel.prepare(connection, ours)
         self._unclaimed, self._token = repeats, None
-        self.dispatch(batch, {claim.notification_id: claim for claim in claims}, who.token, ends)
+        await self.dispatch(batch, {claim.notification_id: claim for claim in claims}, who.token, ends)
 
-    def dispatch(self, batch: Sequence[Entry], claims: dict[UUID, Claim], token: UUID, ends: float) -> None:
+    async def dispatch(
+        self, batch: Sequence[Entry], claims: dict[UUID, Claim], token: UUID, ends: float
+    ) -> None:
         answers = [fate(claims[entry.notification_id], entry.attempt) for entry in batch]
         for answer, number in Counter(answers).items():
             metrics.CLAIMS.labels(self.channel.name, answer.name.lower()).inc(number)
         for entry, answer in zip(batch, answers, strict=True):
             match answer:
                 case Fate.OURS:
-                    self.begin(Job(entry, claims[entry.notification_id], token, ends))
+                    await self.begin(Job(entry, claims[entry.notification_id], token, ends))
                 case Fate.REPEAT:
                     self.settler.add(Dropped(entry.id, entry.envelope.user_id))
                 case Fate.DROP:
@@ -167,7 +169,8 @@ class Runner:
                 case Fate.HELD:
                     self.release([entry.id])
 
-    def begin(self, job: Job) -> None:
+    async def begin(self, job: Job) -> None:
+        """Outward attempts run side by side. One that stays inside Postgres waits for nothing, so needs no task."""
         if job.claim.taken_over:
             metrics.TAKEN_OVER.labels(self.channel.name).inc()
             log.info(
@@ -177,6 +180,9 @@ class Runner:
             self.settler.add(Settled(job, settled))
             return
         self.settler.underway += 1
+        if not self.channel.outward:
+            await self.attempt(job)
+            return
         task = asyncio.create_task(self.attempt(job))
         self._attempts.add(task)
         task.add_done_callback(self._attempts.discard)
