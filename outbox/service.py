@@ -70,7 +70,8 @@ def describe(error: BaseException) -> str:
 
 def unexpected(error: BaseException) -> bool:
     """Whether a stack trace helps: an outage of Postgres or Redis is no surprise, a bug is."""
-    outages = ("ConnectionError", "TimeoutError", "BusyLoadingError", "CannotConnectNowError", "OSError")
+    outages = {"ConnectionError", "TimeoutError", "BusyLoadingError", "CannotConnectNowError", "OSError"}
+    outages |= {"InterfaceError", "InternalClientError"}  # asyncpg's, of a connection that was cut in between
     names = {cls.__name__ for cls in type(error).__mro__}
     return not names.intersection(outages) and "Connection" not in type(error).__name__
 

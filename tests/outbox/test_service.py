@@ -6,11 +6,13 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import asyncpg
 import pytest
 import structlog
 
+from db.pool import OUTAGES
 from outbox import service
-from outbox.service import MAX_BACKOFF_SECONDS, Stop, backoff, describe, run, run_loop
+from outbox.service import MAX_BACKOFF_SECONDS, Stop, backoff, describe, run, run_loop, unexpected
 
 FOREVER = 3600.0
 
@@ -171,3 +173,13 @@ async def test_an_error_of_main_comes_out_and_the_signals_are_given_back() -> No
     with pytest.raises(ValueError, match="no"):
         await run(main, grace=1)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OUTAGES if kind is not asyncpg.PostgresError])
+def test_an_outage_is_logged_without_a_stack_trace(kind: type[Exception]) -> None:
+    """Printing one with its locals can hold up every other task for seconds, and there are many in an outage."""
+    assert not unexpected(kind("the connection is closed"))
+
+
+def test_a_bug_is_logged_with_its_stack_trace() -> None:
+    assert unexpected(KeyError("user_id"))
