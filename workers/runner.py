@@ -149,8 +149,9 @@ class Runner:
             ours = [claim for claim in claims if claim.attempts is not None]
             if ours:
                 await self.channel.prepare(connection, ours)
-        self._unclaimed, self._token = repeats, None
-        await self.dispatch(batch, {claim.notification_id: claim for claim in claims}, who.token, ends)
+            self._unclaimed, self._token = repeats, None
+            # Begun before the connection is given back, for that is a round trip.
+            await self.dispatch(batch, {claim.notification_id: claim for claim in claims}, who.token, ends)
 
     async def dispatch(
         self, batch: Sequence[Entry], claims: dict[UUID, Claim], token: UUID, ends: float

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from db import delivery
 from db.delivery import Settlement, Status, Undecodable
-from db.pool import Executor, Pool
+from db.pool import Executor, Pool, PooledConnection
 from outbox.log import get
 from outbox.service import Stop, describe, run_loop, wait
 from outbox.streams import GROUP
@@ -115,32 +115,35 @@ class Settler:
 
     async def flush(self) -> None:
         batch = self._buffer[:BATCH]
-        if batch:
+        if not batch:
+            await self.acknowledge()
+            return
+        async with self.pool.acquire() as connection:
             with metrics.SETTLE_SECONDS.labels(self.channel.name).time():
-                await self.commit(batch)
+                await self.commit(connection, batch)
             del self._buffer[: len(batch)]
-        await self.acknowledge()
+            # Before the connection is given back: that is a round trip, which no hint should wait for.
+            await self.acknowledge()
 
-    async def commit(self, batch: Sequence[Finished]) -> None:
+    async def commit(self, connection: PooledConnection, batch: Sequence[Finished]) -> None:
         """The results in one transaction. Should Postgres refuse what one of them holds, each gets its own, so that one
         bad result harms only itself: it is left pending, and comes again."""
         try:
-            await self.settle(batch)
+            await self.settle(connection, batch)
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError):
             for finished in batch:
                 try:
-                    await self.settle([finished])
+                    await self.settle(connection, [finished])
                 except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
                     log.error("worker.result_refused", stream=self.stream, error=describe(error))
                     self.release([entry_id(finished)])
 
-    async def settle(self, batch: Sequence[Finished]) -> None:
+    async def settle(self, connection: PooledConnection, batch: Sequence[Finished]) -> None:
         results = [item for item in batch if isinstance(item, Settled)]
-        async with self.pool.acquire() as connection:
-            left = await self.settle_unsent(connection, batch)
-            async with connection.transaction():
-                written = await self.write(connection, results) if results else Written({}, [])
-            hints = [*written.hints, *await self.again(connection, batch, written)]
+        left = await self.settle_unsent(connection, batch)
+        async with connection.transaction():
+            written = await self.write(connection, results) if results else Written({}, [])
+        hints = [*written.hints, *await self.again(connection, batch, written)]
         lost = [item for item in results if item.settlement.key not in written.fresh]
         count([item for item in results if written.fresh.get(item.settlement.key)], self.channel.name)
         self.note_lost(lost)
