@@ -27,7 +27,7 @@ from outbox.local import postgres_server
 from outbox.local.servers import Embedded
 
 SINGLES = 20
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ async def try_out(peer: Peer, running: Embedded, rows: int) -> Seen:
     finally:
         if consumer.returncode is None:
             consumer.terminate()
-        await asyncio.wait_for(consumer.wait(), 30)
+        await asyncio.wait_for(consumer.wait(), DEADLINE_SECONDS)
     entries: Any = await redis.xrange(name)
     numbers = [json.loads(fields[b"payload"])["n"] for _, fields in entries]
     await redis.aclose()

@@ -9,11 +9,11 @@ from db.pool import Connection, connect
 
 CONSUMER = CONSUMERS / "faststream_outbox_consumer.py"
 
-# What `publish_batch` and `publish` of 0.19 run: the rows, and one notification a transaction. The payload is given as
-# bytes, which spares the relay decoding and encoding it.
+# What `publish_batch` and `publish` of 0.19 run: the rows, and one notification a transaction.
 PUBLISH = """
 INSERT INTO outbox (queue, payload, headers)
-SELECT 'ship', convert_to(payload, 'UTF8'), jsonb_build_object('correlation_id', gen_random_uuid())
+SELECT 'ship', convert_to(payload, 'UTF8'), jsonb_build_object(
+    'content-type', 'application/json', 'correlation_id', gen_random_uuid())
 FROM ({payloads}) AS input (payload)
 """
 FILL = PUBLISH.format(payloads=f"SELECT ({PAYLOAD_SQL})::text FROM generate_series(1, $1::int) AS i")

@@ -6,7 +6,9 @@ FastStream's own envelope. `install` as argument makes the table.
 """
 
 import asyncio
+import json
 import sys
+from typing import Any
 
 import uvloop
 from faststream_outbox import OutboxBroker, make_outbox_table, outbox_autovacuum_ddl
@@ -42,10 +44,11 @@ async def listening(engine: AsyncEngine) -> None:
 async def main() -> None:
     sink = Sink()
 
-    async def ship(body: bytes) -> None:
-        await sink.add(body)
+    async def ship(body: dict[str, Any]) -> None:
+        await sink.add(json.dumps(body))
 
-    broker = OutboxBroker(engine, outbox_table=table)
+    # No validation of a body that goes on as it came, no log line for each.
+    broker = OutboxBroker(engine, outbox_table=table, apply_types=False, logger=None)
     broker.subscriber("ship", max_workers=WORKERS, fetch_batch_size=500, terminal_flush_batch_size=100)(ship)
     stop = stop_signal()
     async with broker:
