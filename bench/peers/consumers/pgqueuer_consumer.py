@@ -1,6 +1,6 @@
 """pgqueuer → Redis stream, configured as docs/guides/performance-tuning.md and tools/benchmark.py of the project do:
-asyncpg, one plain connection for the queue manager, uvloop. The guide says to raise the batch for short jobs:
-of 10, 100, 500 and 1,000 with one, two and five managers in a process, one with 500 was the fastest on two cores.
+asyncpg, one plain connection for the queue manager, uvloop. The guide says to raise the batch for short jobs;
+500 is our choice, from single runs on a machine whose load was rising meanwhile: settle it on a quiet one.
 """
 
 import asyncio
