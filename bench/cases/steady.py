@@ -1,0 +1,129 @@
+"""A steady load for a minute (ten with LONG): does the relay keep up, how late is a row, and does anything grow."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+
+import asyncpg
+
+from bench.cases.latency import insert
+from bench.drains import INAPP, consumer, prepared, stream_of
+from bench.load import pgbench
+from bench.peers import PAYLOAD_SQL
+from bench.processes import service
+from bench.run import OURS, Goal, Result, Rounds, at_least, at_most, in_ms, of_rounds, percentile
+from bench.session import Session
+from bench.stream import Carried, Reader
+from db.pool import Connection
+
+RATE = 5_000
+SAMPLE_SECONDS = 0.02
+WINDOWS = 5
+SIZES = """
+SELECT (SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('notify.outbox'))::bigint AS outbox,
+       (SELECT sum(pg_indexes_size(relid)) FROM pg_partition_tree('notify.outbox'))::bigint AS indexes,
+       pg_total_relation_size('notify.relay_ticks') AS ticks,
+       (SELECT count(*) FROM pg_partition_tree('notify.outbox') WHERE isleaf) AS partitions,
+       pg_total_relation_size('notify.notifications') AS notifications
+"""
+TEXTBOOK_INTO = "outbox (event_type, user_id, payload)"
+TEXTBOOK_ROW = f"'bench.order', 'user' || i % 1000, {PAYLOAD_SQL}"
+Sizes = dict[str, int]
+
+
+async def measure(session: Session) -> tuple[Result, list[Goal]]:
+    seconds = session.pick(4, 60, 600)
+    session.expect(2 * seconds)
+    ours, sizes = await our_own(session, seconds)
+    textbook = await of_textbook(session, min(seconds, 60))
+    found = Rounds({OURS: ours.windows(WINDOWS), "textbook": textbook.windows(WINDOWS)})
+    result = of_rounds(found, "rows/s", ["textbook"], [])
+    result.detail |= in_ms(ours.lags) | {
+        "seconds": seconds,
+        "asked_rows_s": RATE,
+        "committed_rows_s": ours.committed,
+        "relayed_to_committed": ours.rate / ours.committed,
+        "samples": len(ours.lags),
+        "sizes": {"start": sizes[0], "end": sizes[-1], "peak_outbox": max(size["outbox"] for size in sizes)},
+        "last_third_to_middle_third": growth(sizes),
+        "textbook": in_ms(textbook.lags) | {"committed_rows_s": textbook.committed},
+    }
+    return result, [
+        at_most("lag p99 ms", percentile(ours.lags, 99) * 1000, 100),
+        at_most("growth beyond the retention", growth(sizes), 1.25),
+        at_least("relayed ÷ committed", ours.rate / ours.committed, 0.99),
+    ]
+
+
+def growth(sizes: list[Sizes]) -> float:
+    """The log's highest size in the last third to that in the middle third. The first third is what the retention
+    takes to fill up; partitions come and go whole, hence the highest."""
+    third = max(1, len(sizes) // 3)
+    return max(size["outbox"] for size in sizes[-third:]) / max(
+        size["outbox"] for size in sizes[-2 * third : -third] or sizes
+    )
+
+
+async def our_own(session: Session, seconds: int) -> tuple[Carried, list[Sizes]]:
+    """Partitions of five seconds and a retention of eight, so that many are dropped meanwhile."""
+    servers = await session.servers()
+    short_lived = {"OUTBOX_PARTITION_ROWS": str(RATE * 5), "OUTBOX_RETENTION": "PT8S"}
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(servers.fresh())
+        redis = await stack.enter_async_context(servers.redis())
+        relay = await stack.enter_async_context(
+            service("relay", "relay", servers=servers, database=database, **short_lived)
+        )
+        await relay.ready()
+        producer = await asyncpg.connect(database.producer)
+        stack.push_async_callback(producer.close)
+        watch = await stack.enter_async_context(servers.admin(database.name))
+        sizes: list[Sizes] = []
+        watching = asyncio.create_task(watched(session, watch, sizes))
+        load = partial(pgbench, servers, database, seconds, f"--rate={RATE}")
+        carried = await carry(load, partial(insert, producer), Reader(redis, INAPP))
+        watching.cancel()
+        return carried, sizes
+
+
+async def of_textbook(session: Session, seconds: int) -> Carried:
+    servers = await session.servers()
+    await servers.flush()
+    database = await prepared(session, session.textbook)
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(servers.redis())
+        process = await stack.enter_async_context(consumer(servers, database, session.textbook))
+        await process.ready()
+        producer = await asyncpg.connect(database.owner)
+        stack.push_async_callback(producer.close)
+        load = partial(
+            pgbench, servers, database, seconds, f"--rate={RATE}", into=TEXTBOOK_INTO, row=TEXTBOOK_ROW
+        )
+        reader = Reader(redis, stream_of(session.textbook))
+        return await carry(load, partial(session.textbook.insert, producer), reader)
+
+
+async def carry(
+    load: Callable[[], Awaitable[float]], insert_one: Callable[[int], Awaitable[None]], reader: Reader
+) -> Carried:
+    """The load, and beside it a row of our own now and then, whose way is timed."""
+    reading = asyncio.create_task(reader.run())
+    loading = asyncio.ensure_future(load())
+    while not loading.done() and not reading.done():
+        await reader.sent(insert_one)
+        await asyncio.sleep(SAMPLE_SECONDS)
+    committed = await loading
+    await reader.all_there()
+    reading.cancel()
+    return reader.carried(committed)
+
+
+async def watched(session: Session, conn: Connection, sizes: list[Sizes]) -> None:
+    """How big everything is, once a second."""
+    while True:
+        session.step("steady load")
+        found = await conn.fetchrow(SIZES)
+        assert found is not None
+        sizes.append(dict(found))
+        await asyncio.sleep(1)

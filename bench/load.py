@@ -1,0 +1,90 @@
+"""Rows into the outbox: a backlog at once, or many clients with one row a transaction (pgbench)."""
+
+import asyncio
+import os
+import re
+from urllib.parse import unquote, urlsplit
+
+from bench.peers import PAYLOAD_SQL
+from bench.servers import EMPTY, Database, Servers
+from db.pool import Connection
+
+CLIENTS = 32
+ROW = f"'bench.order', 'user' || i % 1000, '{{channels}}', {PAYLOAD_SQL}"
+COLUMNS = "event_type, user_id, channels, payload"
+# A transaction a row, as producers write them: DO may commit where it is a statement of its own.
+FILL = """
+DO $do$ BEGIN
+  FOR i IN {first}..{last} LOOP
+    INSERT INTO notify.outbox ({columns}) VALUES ({row});
+    COMMIT;
+  END LOOP;
+END $do$
+"""
+IDLE = "INSERT INTO notify.channels (name, kind) SELECT 'idle-' || i, 'webhook' FROM generate_series(1, $1::int) i"
+IDLE_ROWS = (
+    f"INSERT INTO notify.outbox ({COLUMNS})"
+    " SELECT 'bench.idle', 'user1', ARRAY['idle-' || i], '{}' FROM generate_series(1, $1::int) i"
+)
+SCRIPT = "\\set i random(1, 1000000)\nINSERT INTO {into} SELECT {row} FROM (VALUES (:i::int)) v(i);\n"
+OURS_INTO = f"notify.outbox ({COLUMNS})"
+TPS = re.compile(r"^tps = ([\d.]+)", re.MULTILINE)
+
+
+async def fill(
+    conn: Connection, rows: int, channels: str = "inapp", *, first: int = 1, accepted: bool = False
+) -> None:
+    """As superuser. Unless the rows are to be `accepted`, the log alone is written, which is all that a relay
+    reads; that halves the time, and nothing else."""
+    await conn.execute("SET synchronous_commit = off")
+    if not accepted:
+        await conn.execute("SET session_replication_role = replica")
+    row = ROW.format(channels=f"{{{channels}}}")
+    await conn.execute(FILL.format(first=first, last=first + rows - 1, columns=COLUMNS, row=row))
+    await conn.execute("RESET session_replication_role")
+    await conn.execute("RESET synchronous_commit")
+
+
+async def filled(
+    servers: Servers, name: str, rows: int, channels: str = "inapp", *, idle: int = 0, accepted: bool = False
+) -> str:
+    """A database with a backlog, to be copied from; before it, a row for each of `idle` further channels."""
+    await servers.create(name, EMPTY)
+    async with servers.admin(name) as conn:
+        if idle:
+            await conn.execute(IDLE, idle)
+            await conn.execute(IDLE_ROWS, idle)
+        await fill(conn, rows, channels, accepted=accepted)
+        await conn.execute("VACUUM ANALYZE")
+    return name
+
+
+async def pgbench(
+    servers: Servers,
+    database: Database,
+    seconds: float,
+    *options: str,
+    into: str = OURS_INTO,
+    row: str = ROW.format(channels="{inapp}"),
+    clients: int = CLIENTS,
+) -> float:
+    """Rows a second that so many clients commit, one a transaction, each waiting for its commit."""
+    script = servers.folder / f"insert-{abs(hash(into + row)):x}.sql"
+    script.write_text(SCRIPT.format(into=into, row=row))
+    url = urlsplit(database.producer if into == OURS_INTO else database.owner)
+    env = os.environ | {
+        "PGHOST": url.hostname or "",
+        "PGPORT": str(url.port),
+        "PGUSER": url.username or "",
+        "PGPASSWORD": unquote(url.password or ""),
+        "PGDATABASE": database.name,
+    }
+    arguments = ("-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(round(seconds)), *options)
+    process = await asyncio.create_subprocess_exec(
+        servers.pgbench, *arguments, "-f", script, env=env,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, errors = await process.communicate()
+    if process.returncode or not (found := TPS.search(out.decode())):
+        raise OSError(f"pgbench: {errors.decode().strip()[-400:]}")
+    return float(found[1])
