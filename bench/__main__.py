@@ -1,8 +1,10 @@
 """`python -m bench` (`make bench`): measure, keep what was measured in bench/out/results.json, print one table."""
 
 import argparse
+import asyncio
 import importlib
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +22,10 @@ CASES = ("drain", "drain_held", "steady", "latency", "tax", "road", "inapp")
 
 
 async def run(session: Session, cases: list[str], out: Path) -> None:
-    """Each case is kept as soon as it is measured."""
+    """Each case is kept as soon as it is measured. SIGTERM ends the run as Ctrl-C does: nothing is left running."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         servers = await session.servers()
         where = await machine.machine(servers)
@@ -62,11 +67,15 @@ def main(words: list[str]) -> int:
     console = Console()
     try:
         uvloop.run(run(Session(folder, size, console), asked.cases or list(CASES), asked.out))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.print("cut short; the cases that were measured are kept")
+        return 130
     finally:
         if not asked.keep:
             shutil.rmtree(folder, ignore_errors=True)
     results = read(asked.out)
-    console.print(*table({name: results[name] for name in CASES if name in results}))
+    for part in table({name: results[name] for name in CASES if name in results}):
+        console.print(part)
     return 0
 
 

@@ -86,5 +86,5 @@ async def pgbench(
     )  # fmt: skip
     out, errors = await process.communicate()
     if process.returncode or not (found := TPS.search(out.decode())):
-        raise OSError(f"pgbench: {errors.decode().strip()[-400:]}")
+        raise OSError(f"pgbench: {(errors + out).decode().strip()[-400:]}")
     return float(found[1])

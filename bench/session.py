@@ -1,6 +1,6 @@
 """A run of one or more cases: its servers, its size, and what the person at the terminal sees of it."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -25,7 +25,7 @@ from bench.peers import Peer, peers
 from bench.peers.textbook import PEER as TEXTBOOK
 from bench.peers.textbook import Textbook
 from bench.processes import NotReadyError
-from bench.run import OURS, ROUNDS, Rounds, order
+from bench.run import ROUNDS, Rounds, order
 from bench.servers import Servers
 
 T = TypeVar("T")
@@ -91,9 +91,11 @@ class Session:
                 found.append(replace(peer, backlog=self.pick(500, peer.backlog)))
         return found
 
-    async def alternate(self, runs: Mapping[str, Measure], rounds: int | None = None) -> Rounds:
-        """Every run once a round, A B C, C B A, … An alternative that fails is left out from then on, with its
-        reason in `absent`; ours may not fail."""
+    async def alternate(
+        self, runs: Mapping[str, Measure], *, beside: Container[str] = (), rounds: int | None = None
+    ) -> Rounds:
+        """Every run once a round, A B C, C B A, … What stands `beside` may fail: it is left out from then on,
+        with its reason in `absent`."""
         found, number = Rounds(), rounds or self.rounds
         left = dict(runs)
         self.expect(number * len(left))
@@ -103,7 +105,7 @@ class Session:
                 try:
                     found.add(name, await left[name]())
                 except FAILURES as error:
-                    if name.startswith(OURS):
+                    if name not in beside:
                         raise
                     self.leave_out(name, error)
                     found.values.pop(name, None)

@@ -26,7 +26,7 @@ BARE_ROW = f"'bench.order', 'user' || i % 1000, {PAYLOAD_SQL}"
 
 async def measure(session: Session) -> tuple[Result, list[Goal]]:
     servers = await session.servers()
-    seconds = session.pick(1, 6)
+    seconds = session.pick(2, 6)
     shares: list[float] = []
     runs = {name: partial(inserts, servers, sql, seconds) for name, sql in TRIGGERS.items()}
     draining = {
