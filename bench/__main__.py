@@ -18,6 +18,7 @@ from bench.session import Session, Size
 from bench.table import table
 
 OUT = Path(__file__).parent / "out"
+WIDTH = 150  # of a table that goes into a file
 CASES = ("drain", "drain_held", "steady", "latency", "tax", "road", "inapp")
 
 
@@ -64,7 +65,7 @@ def main(words: list[str]) -> int:
     folder = asked.keep or Path(tempfile.mkdtemp(prefix="outbox-bench-"))
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)  # an unprivileged Postgres must get in
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     try:
         uvloop.run(run(Session(folder, size, console), asked.cases or list(CASES), asked.out))
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from bench.peers import PAYLOAD_SQL
@@ -28,7 +29,15 @@ IDLE_ROWS = (
 )
 SCRIPT = "\\set i random(1, 1000000)\nINSERT INTO {into} SELECT {row} FROM (VALUES (:i::int)) v(i);\n"
 OURS_INTO = f"notify.outbox ({COLUMNS})"
-TPS = re.compile(r"^tps = ([\d.]+)", re.MULTILINE)
+COMMITTED = re.compile(r"actually processed: (\d+).*^tps = ([\d.]+)", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """How many rows, and how many a second once all clients were connected."""
+
+    rows: int
+    rate: float
 
 
 async def fill(
@@ -67,8 +76,8 @@ async def pgbench(
     into: str = OURS_INTO,
     row: str = ROW.format(channels="{inapp}"),
     clients: int = CLIENTS,
-) -> float:
-    """Rows a second that so many clients commit, one a transaction, each waiting for its commit."""
+) -> Committed:
+    """So many clients, one row a transaction, each waiting for its commit."""
     script = servers.folder / f"insert-{abs(hash(into + row)):x}.sql"
     script.write_text(SCRIPT.format(into=into, row=row))
     url = urlsplit(database.producer if into == OURS_INTO else database.owner)
@@ -85,6 +94,6 @@ async def pgbench(
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, errors = await process.communicate()
-    if process.returncode or not (found := TPS.search(out.decode())):
+    if process.returncode or not (found := COMMITTED.search(out.decode())):
         raise OSError(f"pgbench: {(errors + out).decode().strip()[-400:]}")
-    return float(found[1])
+    return Committed(int(found[1]), float(found[2]))

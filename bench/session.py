@@ -33,7 +33,15 @@ Measure = Callable[[], Awaitable[float]]
 
 
 # What an alternative's run may end with; anything else is a fault of the harness.
-FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, RedisError, NotReadyError, StalledError)
+FAILURES = (
+    OSError,
+    TimeoutError,
+    RuntimeError,
+    asyncpg.PostgresError,
+    RedisError,
+    NotReadyError,
+    StalledError,
+)
 
 
 class Size(StrEnum):

@@ -8,6 +8,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from bench.load import Committed
 from bench.measure import ENTRY_SECONDS, NUMBER, StalledError
 
 TIMED = 1_000_000_000  # rows with such a number or a higher one are timed
@@ -16,15 +17,16 @@ COUNT = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """Rows a second that were committed; when entries came, and how many; seconds from commit to entry."""
+    """What was committed, less the timed rows; when its entries came, and how many; seconds from a timed row's
+    commit to its entry."""
 
-    committed: float
+    committed: Committed
     seen: list[tuple[float, int]]
     lags: list[float]
 
     @property
-    def rate(self) -> float:
-        return sum(count for _, count in self.seen) / (self.seen[-1][0] - self.seen[0][0])
+    def relayed(self) -> int:
+        return sum(count for _, count in self.seen)
 
     def windows(self, number: int) -> list[float]:
         """Rows a second in so many parts of the time, one after the other."""
@@ -64,21 +66,24 @@ class Reader:
                 await self.redis.xtrim(self.stream, minid=last, approximate=False)
 
     def see(self, at: float, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
-        self.seen.append((at, len(entries)))
-        for _, fields in entries:
-            if found := NUMBER.search(b" ".join(fields.values())):
-                n = int(found[1])
-                if n > TIMED:
-                    self.arrived_at[n] = at
+        found = (NUMBER.search(b" ".join(fields.values())) for _, fields in entries)
+        timed = [n for match in found if match and (n := int(match[1])) > TIMED]
+        self.arrived_at |= dict.fromkeys(timed, at)
+        if others := len(entries) - len(timed):
+            self.seen.append((at, others))
 
-    async def all_there(self) -> None:
-        """Raises StalledError where a timed row does not come."""
+    async def all_there(self, rows: int) -> None:
+        """Raises StalledError where a timed row, or one of the others, does not come."""
         deadline = perf_counter() + ENTRY_SECONDS
-        while missing := self.committed_at.keys() - self.arrived_at.keys():
+        while missing := self.missing(rows):
             if perf_counter() > deadline:
-                raise StalledError(f"{self.stream}: {len(missing)} timed rows are not there")
+                raise StalledError(f"{self.stream}: {missing} rows are not there")
             await asyncio.sleep(0.01)
 
-    def carried(self, committed: float) -> Carried:
+    def missing(self, rows: int) -> int:
+        timed = self.committed_at.keys() - self.arrived_at.keys()
+        return len(timed) + rows - sum(count for _, count in self.seen)
+
+    def carried(self, committed: Committed) -> Carried:
         lags = [self.arrived_at[n] - at for n, at in self.committed_at.items()]
         return Carried(committed, self.seen, lags)

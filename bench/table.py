@@ -7,7 +7,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-HEADINGS = ("case", "figure", "unit", "alternatives", "limits", "ratios (ours ÷ theirs)", "goal", "reached")
+HEADINGS = ("case", "figure", "unit", "alternatives", "limits", "ratios", "goal", "reached")
+CAPTION = "ratios are ours ÷ theirs, pair by pair, medians of all rounds"
 
 
 def number(value: float) -> str:
@@ -28,7 +29,9 @@ def verdict(goal: Mapping[str, Any]) -> Text:
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> list[RenderableType]:
     """The table, then what it does not show: what is absent, what was missed, and on what it was measured."""
-    shown = Table(*HEADINGS, show_lines=True)
+    shown = Table(show_lines=True, caption=CAPTION)
+    for heading in HEADINGS:
+        shown.add_column(heading, no_wrap=heading not in ("goal", "unit"))
     for name, case in results.items():
         goals = case["detail"]["goals"]
         shown.add_row(

@@ -12,7 +12,7 @@ from bench.peers.textbook import PAGES
 from bench.processes import service
 from bench.run import Goal, Result, Rounds, ahead, at_least, of_rounds
 from bench.servers import Servers
-from bench.session import Measure, Session
+from bench.session import FAILURES, Measure, Session
 
 LIMITS = ("xadd", "xadd_raw", "read")
 
@@ -74,9 +74,13 @@ async def alternatives(session: Session) -> tuple[dict[str, int], dict[str, Meas
     every = [replace(session.textbook, backlog=session.pick(1_000, 200_000)), *session.peers()]
     runs: dict[str, Measure] = {}
     for peer in every:
-        where = database if peer.name == textbook.name else await prepared(session, peer)
-        runs[peer.name] = partial(theirs, session, peer, where)
-    return {peer.name: peer.backlog for peer in every}, runs
+        try:
+            where = database if peer.name == textbook.name else await prepared(session, peer)
+        except FAILURES as error:
+            session.leave_out(peer.name, error)
+        else:
+            runs[peer.name] = partial(theirs, session, peer, where)
+    return {peer.name: peer.backlog for peer in every if peer.name in runs}, runs
 
 
 async def limits_of(session: Session, servers: Servers, template: str, rows: int) -> dict[str, Measure]:

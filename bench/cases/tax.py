@@ -78,7 +78,7 @@ async def inserts(servers: Servers, sql: str, seconds: float) -> float:
     """The relay is awake, as far as producers can see; none is at work."""
     async with servers.fresh() as database:
         await arranged(servers, database, sql)
-        return await pgbench(servers, database, seconds)
+        return (await pgbench(servers, database, seconds)).rate
 
 
 async def inserts_draining(servers: Servers, sql: str, seconds: float, shares: list[float]) -> float:
@@ -89,9 +89,9 @@ async def inserts_draining(servers: Servers, sql: str, seconds: float, shares: l
         await arranged(servers, database, sql)
         relay = await stack.enter_async_context(service("relay", "relay", servers=servers, database=database))
         await relay.ready()
-        rate = await pgbench(servers, database, seconds)
-        shares.append(await redis.xlen(INAPP) / (rate * seconds))
-        return rate
+        committed = await pgbench(servers, database, seconds)
+        shares.append(await redis.xlen(INAPP) / committed.rows)
+        return committed.rate
 
 
 async def bare(servers: Servers, seconds: float) -> float:
@@ -100,6 +100,7 @@ async def bare(servers: Servers, seconds: float) -> float:
         async with servers.admin(database.name) as conn:
             await conn.execute(BARE_TABLE)
             await conn.execute("GRANT INSERT ON bare TO PUBLIC")
-        return await pgbench(
+        committed = await pgbench(
             servers, database, seconds, into="bare (event_type, user_id, payload)", row=BARE_ROW
         )
+        return committed.rate

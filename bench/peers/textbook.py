@@ -1,6 +1,6 @@
 """The textbook relay: lock a page with SKIP LOCKED, pipeline its XADDs, DELETE it, all in one transaction.
 
-`python -m bench.peers.textbook <page>` is its consumer; it runs on the packages that the service itself has.
+`python -m bench.peers.textbook <page> <poll seconds>` is its consumer, on the service's own packages.
 """
 
 import asyncio
@@ -19,7 +19,6 @@ from bench.peers import PAYLOAD_SQL, Peer, payload
 from db.pool import Connection
 
 PAGES = (500, 2000, 5000)
-POLL_SECONDS = 1.0
 TABLES = """
 CREATE TABLE outbox (
   id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -28,6 +27,8 @@ CREATE TABLE outbox (
   payload     jsonb NOT NULL,
   created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+"""
+NOTIFY = """
 CREATE FUNCTION outbox_notify() RETURNS trigger LANGUAGE plpgsql AS
   $$ BEGIN PERFORM pg_notify('outbox', ''); RETURN NULL; END $$;
 CREATE TRIGGER outbox_notify AFTER INSERT ON outbox FOR EACH STATEMENT EXECUTE FUNCTION outbox_notify();
@@ -44,10 +45,12 @@ DELETE = "DELETE FROM outbox WHERE id = ANY ($1::bigint[])"
 @dataclass(frozen=True)
 class Textbook(Peer):
     page: int = 2000
+    poll_seconds: float = 1.0
+    notify: bool = True  # a steady load is better polled: each NOTIFY takes a lock that all commits share
 
     async def prepare(self, url: str, admin_url: str) -> None:
         conn = await asyncpg.connect(url)
-        await conn.execute(TABLES)
+        await conn.execute(TABLES + (NOTIFY if self.notify else ""))
         await conn.close()
 
     async def fill(self, url: str, rows: int) -> None:
@@ -59,13 +62,13 @@ class Textbook(Peer):
         await conn.execute(INSERT, f"user{n % 1000}", json.dumps(payload(n)))
 
     def command(self, env: Mapping[str, str]) -> list[str]:
-        return [sys.executable, "-m", "bench.peers.textbook", str(self.page)]
+        return [sys.executable, "-m", "bench.peers.textbook", str(self.page), str(self.poll_seconds)]
 
 
 PEER = Textbook("textbook", backlog=200_000)
 
 
-async def relay(page: int) -> None:
+async def relay(page: int, poll_seconds: float) -> None:
     """Until SIGTERM."""
     conn = await asyncpg.connect(os.environ["DATABASE_URL"])
     listener = await asyncpg.connect(os.environ["DATABASE_URL"])
@@ -84,7 +87,7 @@ async def relay(page: int) -> None:
         if await move(conn, redis, stream, page) == page:
             continue
         try:
-            async with asyncio.timeout(POLL_SECONDS):
+            async with asyncio.timeout(poll_seconds):
                 await wake.wait()
         except TimeoutError:
             pass
@@ -107,4 +110,4 @@ async def move(conn: Connection, redis: "Redis", stream: str, page: int) -> int:
 
 
 if __name__ == "__main__":
-    uvloop.run(relay(int(sys.argv[1])))
+    uvloop.run(relay(int(sys.argv[1]), float(sys.argv[2])))
