@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from time import monotonic
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 
 from db.pool import OUTAGES
 from outbox.probes import Health, serve_probes
@@ -28,6 +28,8 @@ PENDING_SECONDS = 2.0
 # Rows are tuples, many at a time and none in a cycle: looking through them for garbage as often as Python does by
 # default takes a fifth of the relay's time.
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
+# A tick is appended to all its streams at once, and there may be hundreds: the rest wait their turn.
+REDIS_CONNECTIONS = 16
 
 
 def build(settings: Settings, redis: Redis) -> Relay:
@@ -44,7 +46,15 @@ def build(settings: Settings, redis: Redis) -> Relay:
 async def main(settings: Settings, stop: Stop) -> None:
     """Relay until asked to stop. Starts with Postgres or Redis down: it waits for them."""
     gc.set_threshold(*GARBAGE_THRESHOLDS)
-    redis = Redis.from_url(settings.redis, socket_timeout=5, socket_connect_timeout=2)
+    redis = Redis.from_pool(
+        BlockingConnectionPool.from_url(
+            settings.redis,
+            max_connections=REDIS_CONNECTIONS,
+            timeout=None,
+            socket_timeout=5,
+            socket_connect_timeout=2,
+        )
+    )
     relay = build(settings, redis)
     wake = asyncio.Event()
     listener = Listener(settings.listen_database, wake)
