@@ -18,7 +18,7 @@ from bench.servers import EMPTY
 from bench.session import FAILURES, Session
 from db.pool import Connection
 
-GAP_SECONDS = (0.15, 0.3)  # longer than the relay lingers awake
+GAP_SECONDS = (0.13, 0.23)  # longer than the relay lingers awake
 BLOCKS = 5
 EVERY = 5  # an alternative has one sample to so many of ours
 INSERT = f"INSERT INTO notify.outbox ({COLUMNS}) VALUES ('bench.order', 'user1', '{{inapp}}', $1::jsonb)"

@@ -25,7 +25,7 @@ from outbox.settings import Settings
 from outbox.tokens import Scope, issue
 
 USER = "ada"
-GAP_SECONDS = (0.15, 0.3)  # everything has gone back to sleep
+GAP_SECONDS = (0.13, 0.23)  # everything has gone back to sleep
 DEADLINE_SECONDS = 30
 BLOCKS = 5
 WARM = 3  # samples before those that count
@@ -35,7 +35,7 @@ Arrival = Callable[[int], Awaitable[float]]
 
 
 async def measure(session: Session) -> tuple[Result, list[Goal]]:
-    servers, samples = await session.servers(), session.pick(10, 250)
+    servers, samples = await session.servers(), session.pick(10, 200)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(servers.fresh())
         async with servers.admin(database.name) as conn:

@@ -26,7 +26,7 @@ BARE_ROW = f"'bench.order', 'user' || i % 1000, {PAYLOAD_SQL}"
 
 async def measure(session: Session) -> tuple[Result, list[Goal]]:
     servers = await session.servers()
-    seconds = session.pick(2, 6)
+    seconds = session.pick(2, 5)
     shares: list[float] = []
     runs = {name: partial(inserts, servers, sql, seconds) for name, sql in TRIGGERS.items()}
     draining = {
@@ -82,12 +82,15 @@ async def inserts(servers: Servers, sql: str, seconds: float) -> float:
 
 
 async def inserts_draining(servers: Servers, sql: str, seconds: float, shares: list[float]) -> float:
-    """A relay takes the rows away meanwhile, on the same cores. `shares`: how much of them it had at the end."""
+    """A relay takes the rows away meanwhile, on the same cores. `shares`: how much of them it had at the end.
+    It polls often, because without the trigger nothing tells it that the load has begun."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(servers.fresh())
         redis = await stack.enter_async_context(servers.redis())
         await arranged(servers, database, sql)
-        relay = await stack.enter_async_context(service("relay", "relay", servers=servers, database=database))
+        relay = await stack.enter_async_context(
+            service("relay", "relay", servers=servers, database=database, OUTBOX_RELAY_POLL="0.1")
+        )
         await relay.ready()
         committed = await pgbench(servers, database, seconds)
         shares.append(await redis.xlen(INAPP) / committed.rows)
