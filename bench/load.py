@@ -33,6 +33,15 @@ COMMITTED = re.compile(r"actually processed: (\d+).*^tps = ([\d.]+)", re.MULTILI
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """So many clients for so many seconds, as fast as they can or at a rate (rows a second, all together)."""
+
+    seconds: int
+    clients: int = CLIENTS
+    rate: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """How many rows, and how many a second once all clients were connected."""
 
@@ -71,13 +80,12 @@ async def filled(
 async def pgbench(
     servers: Servers,
     database: Database,
-    seconds: float,
-    *options: str,
+    load: Load,
+    *,
     into: str = OURS_INTO,
     row: str = ROW.format(channels="{inapp}"),
-    clients: int = CLIENTS,
 ) -> Committed:
-    """So many clients, one row a transaction, each waiting for its commit."""
+    """One row a transaction, each waited for."""
     script = servers.folder / f"insert-{abs(hash(into + row)):x}.sql"
     script.write_text(SCRIPT.format(into=into, row=row))
     url = urlsplit(database.producer if into == OURS_INTO else database.owner)
@@ -88,7 +96,8 @@ async def pgbench(
         "PGPASSWORD": unquote(url.password or ""),
         "PGDATABASE": database.name,
     }
-    arguments = ("-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(round(seconds)), *options)
+    arguments = ["-n", "-M", "prepared", "-c", str(load.clients), "-j", "2", "-T", str(load.seconds)]
+    arguments += [f"--rate={load.rate}"] if load.rate else []
     process = await asyncio.create_subprocess_exec(
         servers.pgbench, *arguments, "-f", script, env=env,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

@@ -31,7 +31,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> list[RenderableType]:
     """The table, then what it does not show: what is absent, what was missed, and on what it was measured."""
     shown = Table(show_lines=True, caption=CAPTION)
     for heading in HEADINGS:
-        shown.add_column(heading, no_wrap=heading not in ("goal", "unit"))
+        shown.add_column(heading, no_wrap=True)
     for name, case in results.items():
         goals = case["detail"]["goals"]
         shown.add_row(

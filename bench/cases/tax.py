@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from bench.drains import INAPP
-from bench.load import pgbench
+from bench.load import CLIENTS, Load, pgbench
 from bench.peers import PAYLOAD_SQL
 from bench.processes import service
 from bench.run import Goal, Result, Rounds, at_least
@@ -26,14 +26,14 @@ BARE_ROW = f"'bench.order', 'user' || i % 1000, {PAYLOAD_SQL}"
 
 async def measure(session: Session) -> tuple[Result, list[Goal]]:
     servers = await session.servers()
-    seconds = session.pick(2, 5)
+    load = Load(session.pick(2, 5), session.pick(4, CLIENTS))
     shares: list[float] = []
-    runs = {name: partial(inserts, servers, sql, seconds) for name, sql in TRIGGERS.items()}
+    runs = {name: partial(inserts, servers, sql, load) for name, sql in TRIGGERS.items()}
     draining = {
-        f"{name}_draining": partial(inserts_draining, servers, sql, seconds, shares)
+        f"{name}_draining": partial(inserts_draining, servers, sql, load, shares)
         for name, sql in TRIGGERS.items()
     }
-    found = await session.alternate({**runs, **draining, "insert": partial(bare, servers, seconds)})
+    found = await session.alternate({**runs, **draining, "insert": partial(bare, servers, load)})
     return result_of(found, shares)
 
 
@@ -74,14 +74,14 @@ async def arranged(servers: Servers, database: Database, sql: str) -> None:
         await conn.execute(sql)
 
 
-async def inserts(servers: Servers, sql: str, seconds: float) -> float:
+async def inserts(servers: Servers, sql: str, load: Load) -> float:
     """The relay is awake, as far as producers can see; none is at work."""
     async with servers.fresh() as database:
         await arranged(servers, database, sql)
-        return (await pgbench(servers, database, seconds)).rate
+        return (await pgbench(servers, database, load)).rate
 
 
-async def inserts_draining(servers: Servers, sql: str, seconds: float, shares: list[float]) -> float:
+async def inserts_draining(servers: Servers, sql: str, load: Load, shares: list[float]) -> float:
     """A relay takes the rows away meanwhile, on the same cores. `shares`: how much of them it had at the end.
     It polls often, because without the trigger nothing tells it that the load has begun."""
     async with AsyncExitStack() as stack:
@@ -92,18 +92,18 @@ async def inserts_draining(servers: Servers, sql: str, seconds: float, shares: l
             service("relay", "relay", servers=servers, database=database, OUTBOX_RELAY_POLL="0.1")
         )
         await relay.ready()
-        committed = await pgbench(servers, database, seconds)
+        committed = await pgbench(servers, database, load)
         shares.append(await redis.xlen(INAPP) / committed.rows)
         return committed.rate
 
 
-async def bare(servers: Servers, seconds: float) -> float:
+async def bare(servers: Servers, load: Load) -> float:
     """The limit: the same row into a table with nothing but a key."""
     async with servers.fresh() as database:
         async with servers.admin(database.name) as conn:
             await conn.execute(BARE_TABLE)
             await conn.execute("GRANT INSERT ON bare TO PUBLIC")
         committed = await pgbench(
-            servers, database, seconds, into="bare (event_type, user_id, payload)", row=BARE_ROW
+            servers, database, load, into="bare (event_type, user_id, payload)", row=BARE_ROW
         )
         return committed.rate

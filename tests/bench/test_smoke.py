@@ -21,14 +21,19 @@ RATIOS = {
 }
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_a_short_run_measures_every_case_and_shows_one_table(tmp_path: Path) -> None:
     out = tmp_path / "results.json"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench", "--short", "--out", str(out), cwd=ROOT,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    shown, errors = await process.communicate()
+    try:
+        shown, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
     assert process.returncode == 0, errors.decode()
     results = json.loads(out.read_text())
     assert tuple(results) == CASES
