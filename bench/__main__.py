@@ -18,7 +18,7 @@ from bench.session import Session, Size
 from bench.table import table
 
 OUT = Path(__file__).parent / "out"
-WIDTH = 150  # of a table that goes into a file
+WIDTH = 180  # of a table that goes into a file
 CASES = ("drain", "drain_held", "steady", "latency", "tax", "road", "inapp")
 
 

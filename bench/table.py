@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 HEADINGS = ("case", "figure", "unit", "alternatives", "limits", "ratios", "goal", "reached")
+FIRM = ("case", "figure", "goal", "reached")  # the others may be folded where the terminal is narrow
 CAPTION = "ratios are ours ÷ theirs, pair by pair, medians of all rounds"
 
 
@@ -31,7 +32,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> list[RenderableType]:
     """The table, then what it does not show: what is absent, what was missed, and on what it was measured."""
     shown = Table(show_lines=True, caption=CAPTION)
     for heading in HEADINGS:
-        shown.add_column(heading, no_wrap=True)
+        shown.add_column(heading, no_wrap=heading in FIRM, overflow="fold")
     for name, case in results.items():
         goals = case["detail"]["goals"]
         shown.add_row(
