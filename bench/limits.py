@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from bench.servers import Database, Servers
 from db import relay as sql
 from db.pool import connect
+from relay.look import TICK_BYTES, TICK_ROWS
 from relay.relay import BY_INDEX
-from relay.ship import TICK_BYTES, TICK_ROWS
 
 PAGES = (200, 1000, 5000)
 STREAM = "bench.limit"
@@ -96,7 +96,9 @@ async def read(database: Database, rows: int) -> float:
     seen, xmax = 0, 0
     began_at = perf_counter()
     while seen < rows:
-        records = await sql.look(conn, xmax, (), TICK_ROWS + 1, TICK_BYTES)
+        _, *records = await sql.look(
+            conn, xmax, (), TICK_ROWS + 1, TICK_BYTES, 0
+        )  # the first is the snapshot
         seen += len(records)
         xmax = records[-1]["xid"] + 1  # a transaction a row: none is cut
     seconds = perf_counter() - began_at
