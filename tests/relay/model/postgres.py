@@ -1,0 +1,333 @@
+"""A model of Postgres as far as the relay can tell: transaction ids, snapshots, the log, the ticks, the lease.
+
+Every method named as a statement of db/sql/relay.sql does what that one does, in one instant, as an autocommitted
+statement does at read committed: with the snapshot of that instant.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+
+from relay.snapshot import Snapshot, Xid
+
+
+class Record:
+    """As asyncpg's: by name or by position, in the order of the statement's columns."""
+
+    def __init__(self, **columns: Any) -> None:
+        self.columns = columns
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        return self.columns[key] if isinstance(key, str) else tuple(self.columns.values())[key]
+
+    def keys(self) -> Iterable[str]:
+        return self.columns.keys()
+
+
+Records = list[Record]
+FIRST_XID, OLD = 700, datetime(2000, 1, 1, tzinfo=UTC)  # every row is older than any retention
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """A row of the log. `serial` tells the order in which its connection wrote it."""
+
+    id: int
+    xid: int
+    channels: list[str]
+    priority: str
+    size: int
+    attempt: int
+    connection: int
+    serial: int
+
+    def record(self, **more: Any) -> Record:
+        return Record(
+            id=self.id, xid=self.xid, channels=" ".join(self.channels), priority=self.priority,
+            attempt=self.attempt, origin="producer", envelope=str(self.id), **more,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Transaction:
+    """A producer's. It has an id from its first row on; savepoints remember how many rows there were."""
+
+    xid: int | None = None
+    rows: list[Row] = field(default_factory=list)
+    savepoints: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class TickRow:
+    """A row of relay_ticks."""
+
+    no: int
+    ms: int
+    snapshot: Snapshot
+    tops: dict[str, str]
+    behind: frozenset[str]
+    solo: int | None
+    rows: int
+    bytes: int
+    max_id: int
+    floor: int
+
+    def record(self) -> Record:
+        return Record(
+            no=self.no, ms=self.ms, snapshot=str(self.snapshot), tops=json.dumps(self.tops),
+            behind=sorted(self.behind), solo=self.solo, rows=self.rows, bytes=self.bytes, floor=self.floor,
+        )  # fmt: skip
+
+
+class Postgres:
+    """`now` is the monotonic clock the lease goes by, `clock_ms` the wall clock, which may jump."""
+
+    def __init__(self, now: Callable[[], float], partition_rows: int) -> None:
+        self.now = now
+        self.clock_ms = 1_000
+        self.next_xid = FIRST_XID
+        self.ended = FIRST_XID - 1  # the highest transaction id that has ended
+        self.running: set[int] = set()
+        self.last_row_id = 0
+        self.serial = 0
+        self.log: list[Row] = []  # committed rows, as they lie in the table
+        self.open: dict[int, Transaction] = {}  # by connection
+        self.settled: set[tuple[int, str]] = set()  # (row, channel) with a delivery in a final state
+        self.ticks: dict[int, TickRow] = {}
+        self.ranges: list[tuple[int, int]] = [(0, partition_rows)]
+        self.flag = 2
+        self.lease: tuple[str, int, float] | None = None  # holder, epoch, until
+        self.on_tick: Callable[[TickRow], None] = lambda _: None
+        self.on_drop: Callable[[list[Row], Snapshot], None] = lambda *_: None
+
+    # Producers
+
+    def snapshot(self) -> Snapshot:
+        """As pg_current_snapshot(): up to the last transaction that has ended, not up to the next to begin."""
+        xmax = self.ended + 1
+        return Snapshot(Xid(xmax), frozenset(Xid(x) for x in self.running if x < xmax))
+
+    def begin(self, connection: int) -> Transaction:
+        return self.open.setdefault(connection, Transaction())
+
+    def take_xid(self, transaction: Transaction) -> int:
+        if transaction.xid is None:
+            transaction.xid, self.next_xid = self.next_xid, self.next_xid + 1
+            self.running.add(transaction.xid)
+        return transaction.xid
+
+    def insert(self, connection: int, channels: list[str], priority: str, size: int, attempt: int) -> Row:
+        transaction = self.begin(connection)
+        self.last_row_id += 1
+        self.serial += 1
+        xid = self.take_xid(transaction)
+        row = Row(self.last_row_id, xid, channels, priority, size, attempt, connection, self.serial)
+        transaction.rows.append(row)
+        return row
+
+    def savepoint(self, connection: int) -> None:
+        """A subtransaction has an id of its own, which rows do not bear."""
+        transaction = self.begin(connection)
+        self.take_xid(transaction)
+        self.next_xid += 1
+        transaction.savepoints.append(len(transaction.rows))
+
+    def roll_back_to_savepoint(self, connection: int) -> None:
+        transaction = self.open[connection]
+        del transaction.rows[transaction.savepoints.pop() :]
+
+    def end(self, connection: int, *, commit: bool) -> list[Row]:
+        """The rows that are committed by it."""
+        transaction = self.open.pop(connection)
+        if transaction.xid is not None:
+            self.running.discard(transaction.xid)
+            self.ended = max(self.ended, transaction.xid)
+        rows = transaction.rows if commit else []
+        self.log += rows
+        return rows
+
+    # What statements have in common
+
+    def of(self, xids: Callable[[int], bool]) -> list[Row]:
+        return sorted((row for row in self.log if xids(row.xid)), key=lambda row: (row.xid, row.id))
+
+    def between(self, from_xid: int, to_xid: int, xip: Iterable[int], snapshot: str) -> list[Row]:
+        seen, single = Snapshot.parse(snapshot), set(xip)
+        return self.of(lambda x: (from_xid <= x < to_xid or x in single) and seen.sees(Xid(x)))
+
+    # The relay's statements: the log
+
+    def look(self, xmax: int, xip: list[int], rows: int, size: int, floor: int) -> Records:
+        single, total = set(xip), 0
+        above = [row for row in self.of(lambda x: x >= xmax or x in single) if row.id > floor]
+        found = [row for row in above if row.xid >= xmax][:rows] + [row for row in above if row.xid < xmax][
+            :rows
+        ]
+        records = [
+            Record(id=0, xid=0, channels="", priority="", attempt=0, origin="", envelope=str(self.snapshot()))
+        ]
+        for row in sorted(found, key=lambda row: (row.xid, row.id))[:rows]:
+            if total <= size:
+                records.append(row.record(bytes=total + row.size))
+            total += row.size
+        return records
+
+    def tick_rows(self, from_xid: int, to_xid: int, xip: list[int], snapshot: str, floor: int) -> Records:
+        rows = self.between(from_xid, to_xid, xip, snapshot)
+        return [row.record() for row in rows if row.id > floor]
+
+    def solo_rows(self, xid: int, after_id: int, limit: int) -> Records:
+        return [row.record() for row in self.of(lambda x: x == xid) if row.id > after_id][:limit]
+
+    def solo_top(self, xid: int) -> Records:
+        return [Record(max=max(row.id for row in self.of(lambda x: x == xid)))]
+
+    def unsettled_rows(  # noqa: PLR0917 - the statement's parameters
+        self, from_xid: int, to_xid: int, xip: list[int], snapshot: str,
+        channel: str, priority: str, after_id: int, limit: int,
+    ) -> Records:  # fmt: skip
+        rows = [
+            row
+            for row in self.between(from_xid, to_xid, xip, snapshot)
+            if channel in row.channels and row.priority == priority and row.id > after_id
+            and (row.id, channel) not in self.settled
+        ]  # fmt: skip
+        return [row.record() for row in sorted(rows, key=lambda row: row.id)[:limit]]
+
+    def backlog(self, xmax: int, xip: list[int], floor: int) -> Records:
+        rows = self.of(lambda x: x >= xmax or x in xip)
+        return [Record(count=sum(row.id > floor for row in rows))]
+
+    # Ticks
+
+    def in_order(self) -> list[TickRow]:
+        return [self.ticks[no] for no in sorted(self.ticks)]
+
+    def last_ticks(self) -> Records:
+        return [tick.record() for tick in reversed(self.in_order()[-2:])]
+
+    def insert_tick(  # noqa: PLR0917 - the statement's parameters
+        self, no: int, after_ms: int, snapshot: str, tops: str, behind: list[str],
+        solo: int | None, rows: int, size: int, max_id: int, floor: int,
+    ) -> Records:  # fmt: skip
+        ms = max(after_ms + 1, self.clock_ms)
+        if no in self.ticks or any(tick.ms == ms for tick in self.ticks.values()):
+            return []
+        at = Snapshot.parse(snapshot)
+        tick = TickRow(no, ms, at, json.loads(tops), frozenset(behind), solo, rows, size, max_id, floor)
+        self.on_tick(tick)
+        self.ticks[no] = tick
+        self.take_one_xid()
+        return [Record(ms=ms)]
+
+    def take_one_xid(self) -> int:
+        """A transaction of one statement."""
+        self.ended, self.next_xid = max(self.ended, self.next_xid), self.next_xid + 1
+        return self.next_xid - 1
+
+    def ticks_from(self, no: int, limit: int) -> Records:
+        return [tick.record() for tick in self.in_order() if tick.no >= no - 1][:limit]
+
+    def tick_at(self, ms: int) -> Records:
+        return [Record(no=tick.no, ms=tick.ms) for tick in self.in_order() if tick.ms <= ms][-1:]
+
+    def edge_ticks(self) -> Records:
+        ticks = self.in_order()
+        return [Record(first=ticks[0].no if ticks else None, last_ms=ticks[-1].ms if ticks else None)]
+
+    def delete_ticks(self, below_id: int) -> Records:
+        kept = [tick.no for tick in self.in_order() if tick.max_id >= below_id]
+        gone = [no for no in self.ticks if kept and no < kept[0] - 1 and no < max(self.ticks) - 1]
+        for no in gone:
+            del self.ticks[no]
+        return [Record(no=no) for no in gone]
+
+    # Flag, lease, schedule
+
+    def next_due(self) -> Records:
+        return [Record(seconds=None)]
+
+    def set_flag(self, value: int) -> Records:
+        self.flag = value
+        self.take_one_xid()
+        return [Record(setval=value)]
+
+    def read_flag(self) -> Records:
+        return [Record(flag=self.flag)]
+
+    def new_xid(self) -> Records:
+        return [Record(xid=self.take_one_xid())]
+
+    def xmax_now(self) -> Records:
+        return [Record(xmax=self.snapshot().xmax)]
+
+    def take_lease(self, holder: str, seconds: float) -> Records:
+        was, epoch, until = self.lease or (holder, 1, 0.0)
+        if was != holder and until >= self.now():
+            return []
+        self.lease = holder, epoch + (was != holder), self.now() + seconds
+        self.take_one_xid()
+        return [Record(epoch=self.lease[1])]
+
+    def release_lease(self, holder: str) -> Records:
+        if self.lease and self.lease[0] == holder:
+            self.lease = holder, self.lease[1], 0.0
+        return []
+
+    # Partitions
+
+    def partitions(self) -> Records:
+        return [Record(name=str(start), from_id=start, to_id=end) for start, end in sorted(self.ranges)]
+
+    def last_id(self) -> Records:
+        return [Record(id=self.last_row_id)]
+
+    def newest_row_at(self, from_id: int, to_id: int) -> Records:
+        return [Record(at=OLD) for row in self.log if from_id <= row.id < to_id][:1]
+
+    def add_partition(self, from_id: int, to_id: int) -> Records:
+        """Refused where it overlaps another, or where the default partition holds rows of its range."""
+        if any(from_id < end and start < to_id for start, end in self.ranges):
+            raise asyncpg.PostgresError("would overlap")
+        if any(from_id <= row.id < to_id for row in self.all_rows()):
+            raise asyncpg.PostgresError("the default partition holds rows of this range")
+        self.ranges.append((from_id, to_id))
+        return [Record(name=str(from_id))]
+
+    def all_rows(self) -> list[Row]:
+        """Those of open transactions, too: they hold locks."""
+        return [*self.log, *(row for each in self.open.values() for row in each.rows)]
+
+    def drop_partition(self, name: str, ticked: str) -> Records:
+        start, end = next((each for each in self.ranges if str(each[0]) == name), (0, 0))
+        if not end:
+            raise asyncpg.UndefinedTableError(name)
+        if any(start <= row.id < end for each in self.open.values() for row in each.rows):
+            raise asyncpg.LockNotAvailableError
+        seen = Snapshot.parse(ticked)
+        rows = [row for row in self.log if start <= row.id < end]
+        if any(not seen.sees(Xid(row.xid)) for row in rows):
+            return [Record(gone=False)]
+        self.drop(rows, seen)
+        self.ranges.remove((start, end))
+        return [Record(gone=True)]
+
+    def prune_default(self, before: datetime, below_id: int, ticked: str) -> Records:
+        seen = Snapshot.parse(ticked)
+        rows = [
+            row
+            for row in self.log
+            if not any(start <= row.id < end for start, end in self.ranges)
+            and before > OLD and row.id < below_id and seen.sees(Xid(row.xid))
+        ]  # fmt: skip
+        self.drop(rows, seen)
+        return [Record(id=row.id) for row in rows]
+
+    def drop(self, rows: list[Row], ticked: Snapshot) -> None:
+        self.on_drop(rows, ticked)
+        gone = set(map(id, rows))
+        self.log = [row for row in self.log if id(row) not in gone]

@@ -1,0 +1,227 @@
+"""The machines find bugs: each planted one is killed, by a promise, not by a look inside the mechanism.
+
+A mutant changes the relay, or the one thing it relies on, in one place. The runs are the same every time.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from redis.exceptions import RedisError
+
+import relay.catch_up
+import relay.look
+import relay.relay
+import relay.ship
+from db import relay as sql
+from db.pool import Connection
+from outbox.service import Step, Stop, wait
+from relay.entries import Entry, Row, StreamId
+from relay.ledger import Ledger
+from relay.look import Look, look
+from relay.ship import Job, Rows, Shipper
+from relay.snapshot import Snapshot, Xid
+from relay.streams import Result
+from relay.verify import Droppable
+from relay.wake import Mode, Sleep
+from tests.relay.model import scheduler, wake_machine
+from tests.relay.model.audit import BrokenError
+from tests.relay.model.machine import RelayMachine
+from tests.relay.model.redis import Redis, Stream
+from tests.relay.model.wake_machine import Producer, WakeMachine
+
+Plant = Callable[[], AbstractContextManager[object]]
+HUNT = settings(
+    max_examples=1000,
+    stateful_step_count=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def kills(machine: type[Any], promise: str) -> None:
+    with pytest.raises(BrokenError, match=rf"^{promise}: "):
+        run_state_machine_as_test(machine, settings=HUNT)
+
+
+# The relay
+
+
+class Blind(Redis):
+    """append.lua without its comparison."""
+
+    def ends_with(self, stream: Stream, expected: StreamId) -> bool:
+        return True
+
+
+class Trusting(Redis):
+    """A page that is not a call's first is added wherever the stream ends."""
+
+    def ends_with(self, stream: Stream, expected: StreamId) -> bool:
+        return expected == ANYWHERE or super().ends_with(stream, expected)
+
+
+ANYWHERE = StreamId(-1, -1)
+
+
+async def unchained(
+    self: scheduler.Streams, stream: str, pages: Iterable[Sequence[Entry]], expected: StreamId
+) -> list[Result]:
+    calls = []
+    for page in map(list, pages):
+        calls.append(lambda page=page, expected=expected: self.redis.append(stream, page, expected))
+        expected = ANYWHERE
+    return await self.ask("append", *calls) if calls else []
+
+
+def by_outbox_id(_: int, rows: Iterable[Row]) -> list[Entry]:
+    return [Entry(StreamId(0, row.id), row.envelope, row.attempt) for row in rows]
+
+
+def by_outbox_id_again(_: object, rows: Iterable[Row], after: StreamId) -> list[Entry]:
+    return sorted(entry for entry in by_outbox_id(0, rows) if entry.id > after)
+
+
+async def snapshot_after_rows(conn: Connection, base: Snapshot, floor: int) -> Look:
+    rows = await look(conn, base, floor)
+    return replace(rows, seen=(await look(conn, base, floor)).seen)
+
+
+ship_tick = Shipper.ship_tick
+
+
+async def whole_or_not(self: Shipper, job: Job, rows: Rows | None) -> None:
+    try:
+        await ship_tick(self, job, rows)
+    except RedisError:
+        job.ledger.in_doubt = False
+
+
+sql_look = sql.look
+
+
+async def without_late_commits(conn: Connection, xmax: int, _: object, *rest: int) -> Any:
+    return await sql_look(conn, xmax, [], *rest)
+
+
+locate = relay.catch_up.locate
+
+
+async def one_tick_late(conn: Connection, shipper: Shipper, stream: str, top: StreamId) -> int | None:
+    number = await locate(conn, shipper, stream, top)
+    return number and number + 1
+
+
+async def all_is_droppable(_: Connection, __: Shipper, ledger: Ledger) -> Droppable:
+    return Droppable(ledger.snapshot, 2**63 - 1)
+
+
+async def always(*_: object) -> bool:
+    return True
+
+
+@contextmanager
+def replaced(*places: tuple[object, str, object]) -> Any:
+    with ExitStack() as stack:
+        for owner, name, value in places:
+            stack.enter_context(patch.object(owner, name, value))
+        yield
+
+
+RELAY_MUTANTS: dict[str, tuple[type[Redis], list[tuple[object, str, object]]]] = {
+    "the stream's end is not compared": (Blind, []),
+    "page two does not depend on page one": (Trusting, [(scheduler.Streams, "append", unchained)]),
+    "ids by outbox id alone": (
+        Redis,
+        [
+            (relay.ship, "of_tick", by_outbox_id),
+            (relay.catch_up, "across_ticks", by_outbox_id_again),
+            (relay.ship, "is_of_a_tick", always),
+        ],
+    ),
+    "the snapshot is read after the rows": (Redis, [(relay.relay, "look", snapshot_after_rows)]),
+    "a tick is made before the one before is whole": (Redis, [(Shipper, "ship_tick", whole_or_not)]),
+    "what was in progress at the last tick is not read again": (Redis, [(sql, "look", without_late_commits)]),
+    "a refill begins one tick late": (Redis, [(relay.catch_up, "locate", one_tick_late)]),
+    "old partitions go whatever the streams hold": (Redis, [(relay.relay, "verify", all_is_droppable)]),
+}
+
+
+@pytest.mark.parametrize("name", RELAY_MUTANTS)
+def test_p2_the_relays_machine_kills(name: str) -> None:
+    streams, places = RELAY_MUTANTS[name]
+
+    class Mutant(RelayMachine):
+        redis = streams
+        mechanism = False
+        planted = staticmethod(lambda: replaced(*places))
+
+    kills(Mutant, "P2")
+
+
+# The wake-up
+
+
+async def clear_after_look(_: str, step: Step, wake: asyncio.Event, stop: Stop) -> None:
+    while not stop:
+        pause = await step()
+        wake.clear()
+        if pause > 0:
+            await wait(wake, pause)
+
+
+class ByMvcc(WakeMachine):
+    """The flag is a row of a table."""
+
+    def flag_seen(self, producer: Producer) -> int | None:
+        return producer.flag_in_snapshot
+
+
+class TestedFirst(WakeMachine):
+    """The flag is tested before the row's transaction has its id, as a BEFORE trigger would."""
+
+    __test__ = False
+
+    def begin_statement(self, connection: int, producer: Producer) -> None:
+        super().end_statement(connection, producer)
+        producer.in_statement = True
+
+    def end_statement(self, connection: int, producer: Producer) -> None:
+        notifies = producer.notifies
+        super().begin_statement(connection, producer)
+        producer.in_statement, producer.notifies = False, notifies
+
+
+fell = Sleep.fell
+
+
+def asleep_at_once(self: Sleep, at: Xid) -> None:
+    fell(self, at)
+    self.mode = Mode.ASLEEP
+
+
+WAKE_MUTANTS: dict[str, tuple[type[WakeMachine], list[tuple[object, str, object]]]] = {
+    "the wake-up is cleared after the look": (WakeMachine, [(wake_machine, "run_loop", clear_after_look)]),
+    "the flag is read through MVCC": (ByMvcc, []),
+    "the flag is tested before the transaction has its id": (TestedFirst, []),
+    "the relay sleeps as soon as the flag says so": (WakeMachine, [(Sleep, "fell", asleep_at_once)]),
+}
+
+
+@pytest.mark.parametrize("name", WAKE_MUTANTS)
+def test_i6_the_wake_ups_machine_kills(name: str) -> None:
+    machine, places = WAKE_MUTANTS[name]
+
+    class Mutant(machine):  # type: ignore[valid-type, misc]  # chosen by the table
+        planted = staticmethod(lambda: replaced(*places))
+
+    kills(Mutant, "I6")
