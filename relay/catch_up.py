@@ -71,9 +71,10 @@ async def catch_up_stream(conn: Connection, shipper: Shipper, ledger: Ledger, st
     if not state.usable or state.length > ROOM * shipper.max_length:
         return False
     first = ledger.behind[stream]
-    if first is None:
+    if first is None or state.top != ledger.top(stream):  # lost entries again, or another relay appended
         first = await locate(conn, shipper, stream, state.top)
-        state = await shipper.streams.state(stream)
+        if first is None:
+            return True
     records = await sql.ticks_from(conn, first, TICKS)
     chunk = chunk_of([tick_of(record) for record in records], first, TICK_ROWS, TICK_BYTES)
     if chunk is None:
@@ -88,8 +89,8 @@ async def catch_up_stream(conn: Connection, shipper: Shipper, ledger: Ledger, st
     return True
 
 
-async def locate(conn: Connection, shipper: Shipper, stream: str, top: StreamId) -> int:
-    """The tick to go on from: the one that made the stream's last entry."""
+async def locate(conn: Connection, shipper: Shipper, stream: str, top: StreamId) -> int | None:
+    """The tick to go on from: the one that made the stream's last entry. None where the stream begins anew."""
     first, last_ms = await sql.edge_ticks(conn)
     if first is None:
         return 1
@@ -102,7 +103,7 @@ async def locate(conn: Connection, shipper: Shipper, stream: str, top: StreamId)
         number: int = at["no"]
         return number
     await begin_anew(shipper, stream, top, last_ms or 0)
-    return first
+    return None
 
 
 async def begin_anew(shipper: Shipper, stream: str, top: StreamId, last_ms: int) -> None:
@@ -144,6 +145,7 @@ def solo_page(chunk: Chunk) -> int:
 
 def advance(ledger: Ledger, stream: str, chunk: Chunk, top: StreamId, *, whole: bool) -> None:
     last = chunk.ticks[-1]
+    ledger.tops[stream] = top
     if not whole:
         ledger.behind[stream] = last.no
     elif ledger.tick and last.no >= ledger.tick.no:

@@ -47,11 +47,12 @@ ORDER BY xid, id
 
 -- name: insert_tick
 -- One autocommitted statement: a relay frozen at any point holds nothing open that another would wait for.
--- No row comes back where another relay was first. Postgres' clock, so that all relays have the same one;
--- max(previous + 1) keeps ids growing whatever the clock does.
+-- No row comes back where another relay was first, however long ago: its tick may be gone with its partition.
+-- Postgres' clock, so that all relays have the same one; max(previous + 1) keeps ids growing whatever the clock does.
 INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, behind, solo, rows, bytes, max_id, floor)
-VALUES ($1, greatest($2::bigint + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
-        $3::text::pg_snapshot, $4::jsonb, $5, $6, $7, $8, $9, $10)
+SELECT $1, greatest($2::bigint + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
+       $3::text::pg_snapshot, $4::jsonb, $5, $6, $7, $8, $9, $10
+WHERE NOT EXISTS (SELECT FROM notify.relay_ticks WHERE no >= $1)
 ON CONFLICT DO NOTHING
 RETURNING ms
 

@@ -29,6 +29,7 @@ class Record:
 
 
 Records = list[Record]
+CHANNELS = ["a", "b"]
 FIRST_XID, OLD = 700, datetime(2000, 1, 1, tzinfo=UTC)  # every row is older than any retention
 
 
@@ -215,7 +216,7 @@ class Postgres:
         solo: int | None, rows: int, size: int, max_id: int, floor: int,
     ) -> Records:  # fmt: skip
         ms = max(after_ms + 1, self.clock_ms)
-        if no in self.ticks or any(tick.ms == ms for tick in self.ticks.values()):
+        if any(tick.no >= no or tick.ms == ms for tick in self.ticks.values()):
             return []
         at = Snapshot.parse(snapshot)
         tick = TickRow(no, ms, at, json.loads(tops), frozenset(behind), solo, rows, size, max_id, floor)
@@ -231,6 +232,9 @@ class Postgres:
 
     def ticks_from(self, no: int, limit: int) -> Records:
         return [tick.record() for tick in self.in_order() if tick.no >= no - 1][:limit]
+
+    def channel_names(self) -> Records:
+        return [Record(name=name) for name in CHANNELS]
 
     def tick_at(self, ms: int) -> Records:
         return [Record(no=tick.no, ms=tick.ms) for tick in self.in_order() if tick.ms <= ms][-1:]
