@@ -7,7 +7,6 @@ subscribed again, and `on_ready` is set so that Postgres is asked what was misse
 import asyncio
 from collections.abc import Callable
 
-import redis.asyncio as aioredis
 from pydantic import ValidationError
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
@@ -15,6 +14,7 @@ from redis.exceptions import RedisError
 from gateway.metrics import HINTS, SUBSCRIBED
 from outbox.inbox import InboxChange
 from outbox.log import get
+from outbox.nodes import Nodes
 from outbox.service import Stop, backoff, describe
 from outbox.streams import Keys
 
@@ -39,12 +39,10 @@ class Feed:
 
 
 class Hub:
-    def __init__(
-        self, redis: aioredis.Redis, keys: Keys, on_change: OnChange, on_ready: asyncio.Event
-    ) -> None:
+    def __init__(self, nodes: Nodes, keys: Keys, on_change: OnChange, on_ready: asyncio.Event) -> None:
         self.ready = False
         self.wake = asyncio.Event()
-        self._redis = redis
+        self._nodes = nodes
         self._keys = keys
         self._on_change = on_change
         self._on_ready = on_ready
@@ -76,8 +74,7 @@ class Hub:
 
     async def step(self, stop: Stop) -> float:
         """The life of one connection. Raises RedisError or OSError where none can be made."""
-        connection: AbstractConnection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        await connection.connect()  # type: ignore[no-untyped-call]
+        connection = await self._nodes.subscriber()
         self._unsettled = set(self._feeds)
         try:
             async with asyncio.TaskGroup() as tasks:

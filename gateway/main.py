@@ -2,7 +2,7 @@
 
 import asyncio
 
-import redis.asyncio as aioredis
+from redis.asyncio import BlockingConnectionPool
 
 from db.pool import open_pool
 from gateway.app import create_app
@@ -10,6 +10,7 @@ from gateway.protocol import MAX_FRAME_BYTES
 from gateway.switchboard import POOL_SIZE, Switchboard
 from gateway.transport import BoundedProtocol
 from outbox.log import get
+from outbox.nodes import Nodes
 from outbox.probes import Health, serve
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
@@ -22,14 +23,18 @@ PUBLISHERS = 4  # connections for PUBLISH, however many sockets
 async def main(settings: Settings, stop: Stop) -> None:
     """Serve until asked to stop, then close the sockets with a hint when to come back."""
     pool = await open_pool(settings.database, name="gateway", size=POOL_SIZE)
-    connections = aioredis.BlockingConnectionPool.from_url(
-        settings.redis, client_name="outbox-gateway", protocol=2, max_connections=PUBLISHERS, timeout=5
+    nodes = Nodes(
+        settings.redis,
+        BlockingConnectionPool,
+        client_name="outbox-gateway",
+        protocol=2,
+        max_connections=PUBLISHERS,
+        timeout=5,
     )
-    redis = aioredis.Redis.from_pool(connections)
     try:
-        await run(Switchboard(settings, pool, redis), stop)
+        await run(Switchboard(settings, pool, nodes), stop)
     finally:
-        await redis.aclose()
+        await nodes.aclose()
         pool.terminate()
 
 

@@ -4,7 +4,6 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
 from db import inbox
@@ -17,6 +16,7 @@ from gateway.metrics import CHANGES, HEALED, OPENED, SOCKETS, USERS
 from gateway.protocol import Change, Close, Closing
 from outbox.inbox import InboxChange
 from outbox.log import get
+from outbox.nodes import Nodes
 from outbox.service import describe, wait
 from outbox.settings import Settings
 
@@ -34,14 +34,14 @@ DRAIN_SECONDS = 10.0
 
 
 class Switchboard:
-    def __init__(self, settings: Settings, pool: Pool, redis: aioredis.Redis) -> None:
+    def __init__(self, settings: Settings, pool: Pool, nodes: Nodes) -> None:
         self.settings = settings
         self.reader = Reader(pool, CATCH_UPS_AT_ONCE)
         self.draining = False
         self.look = asyncio.Event()  # wakes the reconciliation
-        self.hub = Hub(redis, settings.keys, self.tell, on_ready=self.look)
+        self.hub = Hub(nodes, settings.keys, self.tell, on_ready=self.look)
         self._pool = pool
-        self._redis = redis
+        self._nodes = nodes
         self._sockets: dict[str, set[Socket]] = {}
         self._empty = asyncio.Event()
 
@@ -80,7 +80,9 @@ class Switchboard:
         if hint:
             self.tell(user_id, hint)  # Redis brings it again; the sessions drop what they know
             try:
-                await self._redis.publish(self.settings.keys.user(user_id), hint.model_dump_json())
+                channel = self.settings.keys.user(user_id)
+                async with self._nodes.at(channel) as redis:
+                    await redis.publish(channel, hint.model_dump_json())
             except (RedisError, OSError) as error:
                 log.warning("gateway.publish_failed", error=describe(error))
         return counters, hint

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, Secret
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from outbox.errors import SettingsError
+from outbox.nodes import is_cluster
 from outbox.streams import Keys
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -28,13 +29,24 @@ def scheme(*allowed: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def refuse_database_in_cluster(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    if is_cluster(url) and urlsplit(url).path not in {"", "/", "/0"}:
+        raise ValueError("a cluster has no other database than 0")
+    return value
+
+
 def split(value: object) -> object:
     """A list as people write it in an environment: with commas."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 DatabaseUrl = Annotated[SecretStr, scheme("postgresql", "postgres")]
-RedisUrl = Annotated[SecretStr, scheme("redis", "rediss")]
+RedisUrl = Annotated[
+    SecretStr,
+    scheme("redis", "rediss", "redis+cluster", "rediss+cluster"),
+    AfterValidator(refuse_database_in_cluster),
+]
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 

@@ -9,9 +9,10 @@ from contextlib import suppress
 from functools import partial
 from time import monotonic
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool
 
 from db.pool import OUTAGES
+from outbox.nodes import Nodes
 from outbox.probes import Health, serve_probes
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
@@ -32,12 +33,12 @@ GARBAGE_THRESHOLDS = (50_000, 20, 100)
 REDIS_CONNECTIONS = 16
 
 
-def build(settings: Settings, redis: Redis) -> Relay:
+def build(settings: Settings, nodes: Nodes) -> Relay:
     """A relay that is not running yet."""
     holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     return Relay(
         settings=settings,
-        shipper=Shipper(Streams(redis), settings.keys, settings.stream_max_length, {}),
+        shipper=Shipper(Streams(nodes), settings.keys, settings.stream_max_length, {}),
         lead=Lead(holder, settings.relay_lease),
         sleep=Sleep(settings.relay_linger, settings.relay_poll),
     )
@@ -46,16 +47,15 @@ def build(settings: Settings, redis: Redis) -> Relay:
 async def main(settings: Settings, stop: Stop) -> None:
     """Relay until asked to stop. Starts with Postgres or Redis down: it waits for them."""
     gc.set_threshold(*GARBAGE_THRESHOLDS)
-    redis = Redis.from_pool(
-        BlockingConnectionPool.from_url(
-            settings.redis,
-            max_connections=REDIS_CONNECTIONS,
-            timeout=None,
-            socket_timeout=5,
-            socket_connect_timeout=2,
-        )
+    nodes = Nodes(
+        settings.redis,
+        BlockingConnectionPool,
+        max_connections=REDIS_CONNECTIONS,
+        timeout=None,
+        socket_timeout=5,
+        socket_connect_timeout=2,
     )
-    relay = build(settings, redis)
+    relay = build(settings, nodes)
     wake = asyncio.Event()
     listener = Listener(settings.listen_database, wake)
     upkeep = Upkeep(relay, settings.database, settings.partition_rows, settings.retention)
@@ -88,7 +88,7 @@ async def main(settings: Settings, stop: Stop) -> None:
         with suppress(*OUTAGES):
             await relay.stop()
             await upkeep.stop()
-    await redis.aclose()
+    await nodes.aclose()
 
 
 def cause_of(relay: Relay, listener: Listener) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from hiredis import pack_command
-from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
+from outbox.nodes import ELSEWHERE, Nodes
 from relay.entries import ZERO, Entry, StreamId
 
 SCRIPT = (Path(__file__).parent / "append.lua").read_text(encoding="utf-8")
@@ -54,10 +54,10 @@ class State:
 
 
 class Streams:
-    """The streams of one Redis. Repeating a call is always safe: ids only ever grow."""
+    """The streams of one Redis, or of a cluster. Repeating a call is always safe: ids only ever grow."""
 
-    def __init__(self, redis: Redis) -> None:
-        self.redis = redis
+    def __init__(self, nodes: Nodes) -> None:
+        self.nodes = nodes
 
     async def append(self, stream: str, pages: Iterable[Sequence[Entry]], expected: StreamId) -> list[Result]:
         """Add pages of at most PAGE entries, each of one attempt number, if the stream ends with `expected`. A result
@@ -67,7 +67,7 @@ class Streams:
         one before, so behind a page that was not added nothing is.
         """
         sent = []
-        async with self._connection() as connection:
+        async with self._connection(stream) as connection:
             for page in pages:
                 # By hiredis itself: redis-py packs in Python, which takes longer than all else the relay does.
                 await connection.send_packed_command(pack_command(command(stream, page, expected)))  # type: ignore[arg-type]
@@ -76,17 +76,18 @@ class Streams:
             return [await result(connection, *each) for each in sent]
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AbstractConnection]:
+    async def _connection(self, stream: str) -> AsyncIterator[AbstractConnection]:
         """One to send on and to read from in turns. It is closed where answers may be left in it."""
-        pool = self.redis.connection_pool
-        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
-        try:
-            yield connection
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        finally:
-            await pool.release(connection)
+        async with self.nodes.at(stream) as redis:
+            pool = redis.connection_pool
+            connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+            try:
+                yield connection
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                raise
+            finally:
+                await pool.release(connection)
 
     async def state(self, stream: str) -> State:
         """Where a stream ends. A stream that is not there ends at zero."""
@@ -94,22 +95,29 @@ class Streams:
         return state
 
     async def states(self, streams: Sequence[str]) -> list[State]:
-        """Where each of them ends, in one round trip however many there are."""
-        pipeline = self.redis.pipeline(transaction=False)
-        for stream in streams:
-            pipeline.xinfo_stream(stream)
-        return [state_of(answer) for answer in await pipeline.execute(raise_on_error=False)]
+        """Where each of them ends, in one round trip to each node however many there are."""
+        found: dict[str, State] = {}
+        for together in await self.nodes.grouped(streams):
+            async with self.nodes.at(together[0]) as redis:
+                pipeline = redis.pipeline(transaction=False)
+                for stream in together:
+                    pipeline.xinfo_stream(stream)
+                answers = await pipeline.execute(raise_on_error=False)
+                found |= zip(together, map(state_of, answers), strict=True)
+        return [found[stream] for stream in streams]
 
     async def pending(self, stream: str) -> dict[str, int]:
         """Entries taken but not settled, by consumer group."""
         try:
-            groups = await self.redis.xinfo_groups(stream)
+            async with self.nodes.at(stream) as redis:
+                groups = await redis.xinfo_groups(stream)
         except ResponseError:
             return {}
         return {group["name"].decode(): group["pending"] for group in groups}
 
     async def delete(self, stream: str) -> None:
-        await self.redis.delete(stream)
+        async with self.nodes.at(stream) as redis:
+            await redis.delete(stream)
 
 
 def command(stream: str, page: Sequence[Entry], expected: StreamId) -> tuple[str, ...]:
@@ -122,7 +130,7 @@ def command(stream: str, page: Sequence[Entry], expected: StreamId) -> tuple[str
 
 def state_of(answer: Any) -> State:
     """From XINFO STREAM. Raises what is no answer of this key."""
-    if isinstance(answer, ResponseError):
+    if isinstance(answer, ResponseError) and not isinstance(answer, ELSEWHERE):
         return State(usable="no such key" in str(answer))
     if isinstance(answer, Exception):
         raise answer
@@ -137,6 +145,8 @@ def state_of(answer: Any) -> State:
 async def result(connection: AbstractConnection, entries: int, top: StreamId) -> Result:
     try:
         done, answer = await connection.read_response()
+    except ELSEWHERE:
+        raise
     except ResponseError as error:  # of this key, or of all writes; the connection is fine
         return Refused(str(error).partition(" script:")[0])
     return Appended(entries, top, answer) if done else Elsewhere(StreamId.parse(answer))

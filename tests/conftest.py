@@ -2,17 +2,23 @@
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import cast
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
 import pytest
 import redis.asyncio as aioredis
+import structlog
 
 from db.pool import Connection, Pool, open_pool
+from outbox.nodes import Nodes, is_cluster, seeds, url_of
 from outbox.settings import Settings
 from tests import servers
 
+OUTSIDE = "outside"  # the tests' own connections to Redis
 SECRET = "a-secret-for-tests-only-of-32-bytes-or-more"
 
 
@@ -29,8 +35,20 @@ class Database:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Servers once a run: in the controller, or in the only process there is."""
-    if not hasattr(config, "workerinput") and not config.option.collectonly:
+    # As the service does it. Left to itself, structlog shows every local variable, and takes seconds to do so.
+    structlog.configure(
+        [
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer(),
+        ]
+    )
+    if config.option.collectonly:
+        return
+    if not hasattr(config, "workerinput"):
         config.add_cleanup(servers.start())
+    if servers.wants_cluster():  # each process has its own, as a cluster has no databases to tell apart
+        config.add_cleanup(servers.start_cluster())
 
 
 @pytest.fixture
@@ -85,14 +103,19 @@ async def producer(database: Database) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 def redis_url() -> str:
-    """A Redis database of this test process's own, so that FLUSHDB harms nobody beside it."""
+    """A Redis database of this test process's own, so that FLUSHDB harms nobody beside it. A cluster has only one,
+    and is this process's own as a whole."""
+    if is_cluster(os.environ[servers.REDIS_URL]):
+        return os.environ[servers.REDIS_URL]
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 15 + 1
     return servers.in_database(os.environ[servers.REDIS_URL], str(number))
 
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator["aioredis.Redis"]:
-    client = aioredis.from_url(redis_url)
+    """The tests' own way to Redis: to arrange and to look. On a cluster it is redis-py's client, whose view of
+    the cluster is not ours."""
+    client = outside_client(redis_url)
     await client.flushdb()
     try:
         yield client
@@ -100,13 +123,42 @@ async def redis(redis_url: str) -> AsyncIterator["aioredis.Redis"]:
         await client.aclose()
 
 
-async def cut_off(redis: "aioredis.Redis") -> None:
-    """Kill every connection of this test's Redis database but the one that asks; those of tests beside it live."""
-    mine = redis.connection_pool.connection_kwargs["db"]
-    own = await redis.client_id()
-    for client in await redis.client_list():
-        if int(client["db"]) == mine and int(client["id"]) != own:
-            await redis.client_kill_filter(_id=client["id"])
+def outside_client(url: str) -> "aioredis.Redis":
+    if not is_cluster(url):
+        return aioredis.from_url(url, client_name=OUTSIDE)
+    (host, port), *_ = seeds(url)
+    cluster = aioredis.RedisCluster(
+        host=host, port=port, password=urlsplit(url).password, client_name=OUTSIDE
+    )
+    return cast("aioredis.Redis", cluster)  # it has the commands; those about a server go to each_node
+
+
+@pytest.fixture
+async def nodes(redis_url: str) -> AsyncIterator[Nodes]:
+    """The service's own way to Redis."""
+    nodes = Nodes(redis_url, protocol=2)
+    try:
+        yield nodes
+    finally:
+        await nodes.aclose()
+
+
+@asynccontextmanager
+async def each_node(url: str) -> AsyncIterator[list["aioredis.Redis"]]:
+    """A client for each server there is: three in a cluster."""
+    urls = [url_of(url, seed) for seed in seeds(url)] if is_cluster(url) else [url]
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(aioredis.from_url(one, client_name=OUTSIDE)) for one in urls]
+
+
+async def cut_off(url: str) -> None:
+    """Kill the service's connections to this test's Redis database; those of tests beside it live."""
+    async with each_node(url) as nodes:
+        for node in nodes:
+            mine = node.connection_pool.connection_kwargs.get("db", 0)
+            for client in await node.client_list():
+                if int(client["db"]) == mine and client["name"] != OUTSIDE:
+                    await node.client_kill_filter(_id=client["id"])
 
 
 @pytest.fixture

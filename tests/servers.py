@@ -5,17 +5,21 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
+from types import MappingProxyType
 
 import asyncpg
 
 from db import migrations
 from outbox.local.servers import Embedded
+from tests.three_nodes import Cluster
 
 # How the run hands the servers on to its xdist workers.
 ADMIN_URL, REDIS_URL = "OUTBOX_TEST_ADMIN_URL", "OUTBOX_TEST_REDIS_URL"
+KIND = "OUTBOX_TEST_REDIS"
+POSTGRES_RELEASE, REDIS_RELEASE = "OUTBOX_TEST_POSTGRES_RELEASE", "OUTBOX_TEST_REDIS_RELEASE"
 ROOM_BYTES = 2 * 1024**3
 TEMPLATE = "outbox_test_template"
 PASSWORD = "test-only"
@@ -27,14 +31,33 @@ LOGINS = {
 
 
 def start() -> Callable[[], None]:
-    """Start or find the servers: DATABASE_URL and REDIS_URL if set, testcontainers if a Docker engine
-    answers and has or gets the images, the embedded ones otherwise. Returns what stops them."""
+    """Start or find the servers: the releases asked for, else DATABASE_URL and REDIS_URL if set, testcontainers if
+    a Docker engine answers and has or gets the images, the embedded ones otherwise. Returns what stops them."""
     stack = ExitStack()
     admin, redis = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
-    if not (admin and redis):
+    if asked := releases():
+        admin, redis = embedded(stack, asked)
+    elif not (admin and redis):
         admin, redis = (containers(stack) if docker_answers() else None) or embedded(stack)
     os.environ[ADMIN_URL], os.environ[REDIS_URL] = admin, redis
     asyncio.run(prepare(admin))
+    return stack.close
+
+
+def wants_cluster() -> bool:
+    """OUTBOX_TEST_REDIS=cluster: three nodes instead of one server. Left out, the one server."""
+    match os.environ.get(KIND):
+        case None | "" | "single":
+            return False
+        case "cluster":
+            return True
+        case other:
+            raise ValueError(f"{KIND}={other}: must be single or cluster")
+
+
+def start_cluster() -> Callable[[], None]:
+    stack = ExitStack()
+    os.environ[REDIS_URL] = stack.enter_context(Cluster(releases().get("redis"))).url
     return stack.close
 
 
@@ -91,11 +114,17 @@ def memory() -> str | None:
     return str(shared) if shared.is_dir() and shutil.disk_usage(shared).free > ROOM_BYTES else None
 
 
-def embedded(stack: ExitStack) -> tuple[str, str]:
+def releases() -> dict[str, str]:
+    """Which servers to run on, where that matters: OUTBOX_TEST_POSTGRES_RELEASE=pg15."""
+    asked = {"postgres": os.environ.get(POSTGRES_RELEASE), "redis": os.environ.get(REDIS_RELEASE)}
+    return {server: release for server, release in asked.items() if release}
+
+
+def embedded(stack: ExitStack, asked: Mapping[str, str] = MappingProxyType({})) -> tuple[str, str]:
     state = Path(tempfile.mkdtemp(prefix="outbox-test-", dir=memory()))
     stack.callback(shutil.rmtree, state, ignore_errors=True)
     state.chmod(0o755)  # an unprivileged Postgres must get in when the tests run as root
-    servers = stack.enter_context(Embedded(state / "state", throwaway=True))
+    servers = stack.enter_context(Embedded(state / "state", throwaway=True, releases=asked))
     return servers.admin_url, servers.redis_url
 
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import asyncpg
-from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from db.pool import Pool, open_pool
 from outbox.errors import SettingsError
 from outbox.log import get
+from outbox.nodes import Nodes
 from outbox.probes import Health, serve_probes
 from outbox.service import Stop
 from outbox.settings import Settings
@@ -53,7 +53,7 @@ class Shared:
 
     settings: Settings
     pool: Pool
-    redis: "Redis"
+    nodes: Nodes
     health: Health
     stop: Stop
 
@@ -72,7 +72,7 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
             tasks.create_task(serve_probes(shared.health, settings.host, settings.worker_port, stop))
             log.info("worker.started", channels=names, port=settings.worker_port)
     finally:
-        await shared.redis.aclose()
+        await shared.nodes.aclose()
         await close(pool, settings.shutdown_grace * CLOSE_POOL)
 
 
@@ -95,7 +95,7 @@ async def run_lane(shared: Shared, name: str, lane: str, brake: Brake) -> None:
         Backoff(settings.retry_base, settings.retry_cap), channel.outward, needs_contact=channel.outward
     )
     grace = settings.shutdown_grace
-    settler = Settler(shared.pool, shared.redis, channel, source.stream, grace * SHIELD)
+    settler = Settler(shared.pool, shared.nodes, channel, source.stream, grace * SHIELD)
     runner = Runner(Lane(lane, channel, rules, shared.pool, Reader(own, source), brake), settler, grace)
     shared.health.add(f"{name}.{lane}", runner.trouble)
     try:
@@ -109,9 +109,9 @@ def consumer_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
-def connect(url: str) -> "Redis":
+def connect(url: str) -> Nodes:
     """No retries inside the client: a repeated read would lose the first reply's entries without our knowing."""
-    return Redis.from_url(url, protocol=2, retry=Retry(NoBackoff(), 0), health_check_interval=0)
+    return Nodes(url, protocol=2, retry=Retry(NoBackoff(), 0), health_check_interval=0)
 
 
 async def close_channel(channel: Channel, seconds: float) -> None:

@@ -6,12 +6,13 @@ One key per call, so that it works on Redis Cluster. Reading twice is safe: the 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from outbox.log import get
+from outbox.nodes import Nodes
 from outbox.streams import GROUP
 from workers.entries import RawEntry
 
@@ -53,9 +54,9 @@ class Source:
 class Reader:
     """Reads with a connection of its own, because a blocked one serves nobody else."""
 
-    def __init__(self, redis: "Redis", source: Source) -> None:
-        self.redis = redis
+    def __init__(self, nodes: Nodes, source: Source) -> None:
         self.source = source
+        self._redis = partial(nodes.at, source.stream)
         self._own_from: bytes | None = None  # set while a reply may have been lost
         self._take_over_at = 0.0
         self._take_over_from: bytes | str = "0-0"
@@ -78,7 +79,8 @@ class Reader:
     async def make_group(self) -> None:
         """From id 0, so that nothing written before is missed."""
         try:
-            await self.redis.xgroup_create(self.source.stream, GROUP, id="0", mkstream=True)
+            async with self._redis() as redis:
+                await redis.xgroup_create(self.source.stream, GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
@@ -99,22 +101,24 @@ class Reader:
 
     async def _group_read(self, after: bytes | str, count: int, block: int | None) -> list[RawEntry]:
         streams: Any = {self.source.stream: after}
-        reply: Any = await self.redis.xreadgroup(
-            GROUP, self.source.consumer, streams, count=count, block=block
-        )
+        async with self._redis() as redis:
+            reply: Any = await redis.xreadgroup(
+                GROUP, self.source.consumer, streams, count=count, block=block
+            )
         return entries(reply[0][1]) if reply else []
 
     async def _abandoned(self, count: int) -> list[RawEntry]:
         """What other consumers left unfinished for longer than the lease."""
         self._own_from = b"0"  # until the reply is here
-        following, taken, *_ = await self.redis.xautoclaim(
-            self.source.stream,
-            GROUP,
-            self.source.consumer,
-            self.source.idle_milliseconds,
-            self._take_over_from,
-            count=count,
-        )
+        async with self._redis() as redis:
+            following, taken, *_ = await redis.xautoclaim(
+                self.source.stream,
+                GROUP,
+                self.source.consumer,
+                self.source.idle_milliseconds,
+                self._take_over_from,
+                count=count,
+            )
         self._own_from = None
         self._take_over_from = following
         if following == b"0-0":
@@ -125,31 +129,35 @@ class Reader:
     async def forget(self) -> None:
         """Remove the names of consumers long gone."""
         idle = int(self.source.lease_seconds * FORGET_LEASES * 1000)
-        await self.redis.eval(FORGET, 1, self.source.stream, GROUP, idle, self.source.consumer)
+        async with self._redis() as redis:
+            await redis.eval(FORGET, 1, self.source.stream, GROUP, idle, self.source.consumer)
 
     async def leave(self) -> int:
         """At the end: what is still pending is marked as idle for long, so that others take it over at once;
         with nothing pending, the consumer's name goes, too. Gives how many entries were left."""
         left, after = 0, "-"
         while ids := await self._pending(after):
-            await self.redis.xclaim(
-                self.source.stream,
-                GROUP,
-                self.source.consumer,
-                0,
-                ids,
-                idle=self.source.idle_milliseconds,
-                justid=True,
-            )
+            async with self._redis() as redis:
+                await redis.xclaim(
+                    self.source.stream,
+                    GROUP,
+                    self.source.consumer,
+                    0,
+                    ids,
+                    idle=self.source.idle_milliseconds,
+                    justid=True,
+                )
             left, after = left + len(ids), f"({ids[-1].decode()}"
         if not left:
-            await self.redis.xgroup_delconsumer(self.source.stream, GROUP, self.source.consumer)
+            async with self._redis() as redis:
+                await redis.xgroup_delconsumer(self.source.stream, GROUP, self.source.consumer)
         return left
 
     async def _pending(self, after: str) -> list[Any]:
-        rows = await self.redis.xpending_range(
-            self.source.stream, GROUP, after, "+", PAGE, consumername=self.source.consumer
-        )
+        async with self._redis() as redis:
+            rows = await redis.xpending_range(
+                self.source.stream, GROUP, after, "+", PAGE, consumername=self.source.consumer
+            )
         return [row["message_id"] for row in rows]
 
 

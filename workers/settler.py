@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
-from redis.asyncio import Redis
 
 from db import delivery
 from db.delivery import Settlement, Status, Undecodable
 from db.pool import Executor, Pool, PooledConnection
 from outbox.log import get
+from outbox.nodes import Nodes
 from outbox.service import Stop, describe, run_loop, wait
 from outbox.streams import GROUP
 from workers import metrics
@@ -81,10 +81,8 @@ class Settler:
     """Of one lane. `release` is told the ids of entries that this worker holds no longer; `shield` is for how many
     seconds a settle that has begun may go on after a cancellation."""
 
-    def __init__(
-        self, pool: Pool, redis: "Redis", channel: Channel, stream: str, shield: float = 1.0
-    ) -> None:
-        self.pool, self.redis, self.channel, self.stream = pool, redis, channel, stream
+    def __init__(self, pool: Pool, nodes: Nodes, channel: Channel, stream: str, shield: float = 1.0) -> None:
+        self.pool, self.nodes, self.channel, self.stream = pool, nodes, channel, stream
         self.shield = shield
         self.release: Callable[[Iterable[bytes]], None] = lambda _: None
         self.done = Stop()
@@ -190,17 +188,19 @@ class Settler:
         return await self.channel.again(connection, sorted(users)) if users else []
 
     async def acknowledge(self) -> None:
-        """Hints, XACK and XDEL in one round trip. If it fails all of it is said again: hints may come twice."""
+        """Hints, XACK and XDEL in one round trip to the stream's node; a hint is heard on every node. If it fails all
+        of it is said again: hints may come twice."""
         ids, hints = self._acks.ids, self._acks.hints
         if not ids:
             return
-        pipe = self.redis.pipeline(transaction=False)
-        for start in range(0, len(hints), HINTS_A_CALL):
-            page = hints[start : start + HINTS_A_CALL]
-            pipe.eval(PUBLISH, 0, *(text for hint in page for text in (hint.channel, hint.message)))
-        pipe.xack(self.stream, GROUP, *ids)
-        pipe.xdel(self.stream, *ids)
-        await pipe.execute()
+        async with self.nodes.at(self.stream) as redis:
+            pipe = redis.pipeline(transaction=False)
+            for start in range(0, len(hints), HINTS_A_CALL):
+                page = hints[start : start + HINTS_A_CALL]
+                pipe.eval(PUBLISH, 0, *(text for hint in page for text in (hint.channel, hint.message)))
+            pipe.xack(self.stream, GROUP, *ids)
+            pipe.xdel(self.stream, *ids)
+            await pipe.execute()
         self._acks = Acks()
         self.release(ids)
 

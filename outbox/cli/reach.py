@@ -6,13 +6,13 @@ import time
 from contextlib import closing
 
 import asyncpg
-from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
 from db import status
 from db.pool import Connection, connect
 from outbox.errors import OutboxError, SettingsError
 from outbox.log import get
+from outbox.nodes import Nodes
 from outbox.service import Stop, describe, wait
 from outbox.settings import Settings
 
@@ -37,7 +37,7 @@ class UnreachableError(OutboxError):
 
 def place(url: str) -> str:
     """host:port/database of a URL, without its password."""
-    return url.rpartition("@")[2].removeprefix("postgresql://").removeprefix("redis://").partition("?")[0]
+    return url.partition("://")[2].rpartition("@")[2].partition("?")[0]
 
 
 async def postgres(url: str, name: str) -> Connection:
@@ -53,19 +53,22 @@ async def postgres(url: str, name: str) -> Connection:
         ) from None
 
 
-async def redis(url: str) -> Redis:
-    """A client whose server has answered, or UnreachableError."""
-    client = Redis.from_url(url, socket_connect_timeout=ANSWER_SECONDS)
+async def redis(url: str) -> Nodes:
+    """Redis has answered; or UnreachableError, or SettingsError where a cluster is none or the other way round."""
+    nodes = Nodes(url, socket_connect_timeout=ANSWER_SECONDS)
     try:
-        await client.ping()
+        await nodes.check()
+    except SettingsError:
+        await nodes.aclose()
+        raise
     except (OSError, RedisError) as error:
-        await client.aclose()
+        await nodes.aclose()
         raise UnreachableError(
             f"Redis at {place(url)} cannot be used: {plainly(error)}. "
             "Is it running, and is REDIS_URL right? `outbox up` starts one.",
             passing=not isinstance(error, AuthenticationError),
         ) from None
-    return client
+    return nodes
 
 
 async def patiently(settings: Settings, name: str, port: int, stop: Stop) -> None:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from db import status
 from db.pool import Connection
+from outbox.nodes import Nodes
 from outbox.streams import GROUP, LANES, Keys
 
 COUNTED_ROWS = 100_000  # of a backlog; more is shown as so many and more
@@ -56,7 +56,7 @@ class Look:
     dead_letters: list[Waiting]
 
 
-async def take(connection: Connection, redis: Redis, keys: Keys) -> Look:
+async def take(connection: Connection, nodes: Nodes, keys: Keys) -> Look:
     channels = await status.channels(connection)
     counts: dict[str, dict[str, int]] = {}
     for row in await status.deliveries(connection, datetime.now(UTC) - WINDOW):
@@ -65,7 +65,7 @@ async def take(connection: Connection, redis: Redis, keys: Keys) -> Look:
     return Look(
         at=datetime.now(UTC),
         relay=await look_at_relay(connection),
-        streams=await look_at_streams(redis, names),
+        streams=await look_at_streams(nodes, names),
         deliveries=counts,
         disabled=[channel["name"] for channel in channels if not channel["enabled"]],
         scheduled=[
@@ -85,24 +85,20 @@ async def look_at_relay(connection: Connection) -> Relay:
     return Relay(row["holder"], row["lease_seconds"], row["tick"], row["tick_age_seconds"], rows, seconds)
 
 
-async def look_at_streams(redis: Redis, names: list[str]) -> list[Stream]:
+async def look_at_streams(nodes: Nodes, names: list[str]) -> list[Stream]:
     """Those that there are: a lane that nobody used has no stream."""
-    async with redis.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.exists(name)
-        there = await pipe.execute()
-    now, _ = await redis.time()
-    return [
-        await look_at_stream(redis, name, now) for name, exists in zip(names, there, strict=True) if exists
-    ]
+    looks = [await look_at_stream(nodes, name) for name in names]
+    return [look for look in looks if look is not None]
 
 
-async def look_at_stream(redis: Redis, name: str, now: float) -> Stream:
+async def look_at_stream(nodes: Nodes, name: str) -> Stream | None:
     try:
-        stream = await redis.xinfo_stream(name)
-        groups = await redis.xinfo_groups(name)
-    except ResponseError:  # gone since we asked
-        return Stream(name, 0, 0, 0, None)
+        async with nodes.at(name) as redis:
+            stream = await redis.xinfo_stream(name)
+            groups = await redis.xinfo_groups(name)
+            now, _ = await redis.time()
+    except ResponseError as error:
+        return None if "no such key" in str(error) else Stream(name, 0, 0, 0, None)
     group: dict[str, Any] = next((each for each in groups if text(each["name"]) == GROUP), {})
     first = stream["first-entry"]
     oldest = None if not first else max(0.0, now - int(text(first[0]).partition("-")[0]) / 1000)

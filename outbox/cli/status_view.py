@@ -63,11 +63,11 @@ async def look_once(settings: Settings) -> Look:
     """With connections of its own each time: a live view outlasts a restart of either server."""
     connection = await reach.postgres(settings.database, "status")
     try:
-        redis = await reach.redis(settings.redis)
+        nodes = await reach.redis(settings.redis)
         try:
-            return await take(connection, redis, settings.keys)
+            return await take(connection, nodes, settings.keys)
         finally:
-            await redis.aclose()
+            await nodes.aclose()
     finally:
         await connection.close()
 

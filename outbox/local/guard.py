@@ -113,7 +113,7 @@ def _set_up(server: Server, setup: Setup) -> None:
         user=_other(server["uid"]),
         group=_other(server["gid"]),
         extra_groups=None if _other(server["uid"]) is None else [],
-        preexec_fn=_die_with_guard(signal.SIGKILL),
+        preexec_fn=die_with_this_process(signal.SIGKILL),
     )
     if ran.returncode:
         output = f"{ran.stdout[-500:]}\n{ran.stderr[-1500:]}"
@@ -137,7 +137,7 @@ def _start(server: Server, lock: int) -> subprocess.Popen[bytes]:
             extra_groups=None if _other(server["uid"]) is None else [],
             pass_fds=(lock,),
             start_new_session=True,  # Ctrl-C goes to the whole foreground group: not to these
-            preexec_fn=_die_with_guard(server["stop"][0]),  # noqa: PLW1509 - single-threaded
+            preexec_fn=die_with_this_process(server["stop"][0]),  # noqa: PLW1509 - single-threaded
         )
     finally:
         os.close(log)
@@ -148,16 +148,16 @@ def _other(number: int) -> int | None:
     return number if os.geteuid() == 0 and number else None
 
 
-def _die_with_guard(number: int) -> Callable[[], None] | None:
+def die_with_this_process(number: int) -> Callable[[], None] | None:
     """Runs in the child after it has changed its uid, since a change of uid clears the wish."""
     if not LINUX:
         return None
-    guard = os.getpid()
+    parent = os.getpid()
     libc = ctypes.CDLL(None)
 
     def ask() -> None:
         libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
-        if os.getppid() != guard:  # the guard died before the wish was made
+        if os.getppid() != parent:  # it died before the wish was made
             os._exit(1)
 
     return ask

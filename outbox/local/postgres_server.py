@@ -105,9 +105,9 @@ class PostgresServer:
 
 
 def postgres_server(
-    ground: Ground, password: str, throwaway: bool, settings: Mapping[str, str]
+    ground: Ground, password: str, throwaway: bool, settings: Mapping[str, str], release: str | None = None
 ) -> PostgresServer:
-    binary = find_postgres()
+    binary = find_postgres(release)
     if not runs_as(binary.exe, ground.uid, ground.gid):
         if os.geteuid() or not binary.from_wheel:
             raise EmbeddedError(

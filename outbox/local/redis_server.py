@@ -28,7 +28,7 @@ class RedisServer:
     @property
     def data(self) -> Path:
         """Named by engine and major version: Redis 8 and Valkey 9 do not read each other's files."""
-        return self.ground.home / f"{self.binary.engine}{self.binary.major}"
+        return self.ground.home / self.binary.release
 
     def plan(self, port: int) -> guard.Server:
         self.data.mkdir(mode=0o700, exist_ok=True)
@@ -79,8 +79,8 @@ class RedisServer:
         return config
 
 
-def redis_server(ground: Ground, password: str, throwaway: bool) -> RedisServer:
-    binary = find_redis()
+def redis_server(ground: Ground, password: str, throwaway: bool, release: str | None = None) -> RedisServer:
+    binary = find_redis(release)
     if os.geteuid() == 0 and not runs_as(binary.exe, ground.uid, ground.gid):
         ground = replace(ground, uid=0, gid=0)  # below a 0700 directory; Redis does run as root
     return RedisServer(ground, binary, password, throwaway)

@@ -47,7 +47,8 @@ class Embedded:
     """Both servers, on 127.0.0.1, with generated passwords and ports that outlast a restart.
 
     A server whose URL is given is not started; that URL then serves for every role. With
-    `throwaway`, for tests, nothing is synced to disk. `postgres` are settings of PostgreSQL's own.
+    `throwaway`, for tests, nothing is synced to disk. `postgres` are settings of PostgreSQL's own;
+    `releases` asks for these servers and no other ones, as in `{"postgres": "pg15"}`.
     Can be started again after a `stop`. Blocks: from an event loop call it by `asyncio.to_thread`.
     """
 
@@ -60,11 +61,13 @@ class Embedded:
         redis_url: str | None = None,
         log_limit: int = LOG_LIMIT,
         postgres: Mapping[str, str] | None = None,
+        releases: Mapping[str, str] | None = None,
     ) -> None:
         self.state_dir = Path(state_dir).absolute()
         self.throwaway = throwaway
         self.log_limit = log_limit
         self.postgres = postgres or {}
+        self.releases = releases or {}
         self.admin_url = database_url or ""  # superuser, database "postgres"
         self.migrate_url = database_url or ""  # owner of the database "outbox"
         self.database_url = database_url or ""  # the service
@@ -142,9 +145,10 @@ class Embedded:
         servers: list[AnyServer] = []
         postgres_given, redis_given = self._given
         if not redis_given:
-            servers.append(redis_server(ground, passwords[REDIS], self.throwaway))
+            servers.append(redis_server(ground, passwords[REDIS], self.throwaway, self.releases.get(REDIS)))
         if not postgres_given:
-            postgres = postgres_server(ground, passwords[SUPERUSER], self.throwaway, self.postgres)
+            release = self.releases.get("postgres")
+            postgres = postgres_server(ground, passwords[SUPERUSER], self.throwaway, self.postgres, release)
             self.psql = find_psql(postgres.binary)
             servers.append(postgres)
         return servers

@@ -11,6 +11,7 @@ from rich.console import Console
 from db import status
 from db.pool import Connection
 from outbox.cli import status_look, status_view
+from outbox.nodes import Nodes
 from outbox.settings import Settings
 from outbox.streams import GROUP
 from tests.cli.conftest import Command
@@ -29,33 +30,33 @@ VALUES (1, (extract(epoch FROM now()) * 1000)::bigint, pg_current_snapshot(), '{
 LEAD = "INSERT INTO notify.relay_lease VALUES ('relay', 'here-1', 1, now() + interval '8 s')"
 
 
-async def look(admin: Connection, redis: Redis, settings: Settings) -> status_look.Look:
-    return await status_look.take(admin, redis, settings.keys)
+async def look(admin: Connection, nodes: Nodes, settings: Settings) -> status_look.Look:
+    return await status_look.take(admin, nodes, settings.keys)
 
 
-async def test_an_empty_system(admin: Connection, redis: Redis, settings: Settings) -> None:
-    seen = await look(admin, redis, settings)
+async def test_an_empty_system(admin: Connection, nodes: Nodes, settings: Settings) -> None:
+    seen = await look(admin, nodes, settings)
     assert seen.relay == status_look.Relay(None, None, None, None, 0, 0.0)
     assert (seen.streams, seen.deliveries, seen.scheduled, seen.dead_letters) == ([], {}, [], [])
 
 
-async def test_lag_is_what_no_tick_holds(admin: Connection, redis: Redis, settings: Settings) -> None:
+async def test_lag_is_what_no_tick_holds(admin: Connection, nodes: Nodes, settings: Settings) -> None:
     await admin.execute(NOTIFY)
-    assert (await look(admin, redis, settings)).relay.lag_rows == 1
+    assert (await look(admin, nodes, settings)).relay.lag_rows == 1
     await admin.execute(TICK)
     await admin.execute(LEAD)
-    relay = (await look(admin, redis, settings)).relay
+    relay = (await look(admin, nodes, settings)).relay
     assert (relay.lag_rows, relay.lag_seconds, relay.tick, relay.holder) == (0, 0.0, 1, "here-1")
     assert relay.lease_seconds is not None
     assert 0 < relay.lease_seconds <= 8
     await admin.execute(NOTIFY)
-    relay = (await look(admin, redis, settings)).relay
+    relay = (await look(admin, nodes, settings)).relay
     assert relay.lag_rows == 1
     assert 0 < relay.lag_seconds < 60
 
 
 async def test_lag_counts_a_transaction_that_was_open_at_the_tick(
-    admin: Connection, producer: Connection, redis: Redis, settings: Settings
+    admin: Connection, producer: Connection, nodes: Nodes, settings: Settings
 ) -> None:
     async with producer.transaction():
         await producer.execute(NOTIFY)
@@ -63,17 +64,17 @@ async def test_lag_counts_a_transaction_that_was_open_at_the_tick(
             "SELECT pg_current_xact_id()"
         )  # a later one has ended: the tick's xip holds the open one
         await admin.execute(TICK)
-        assert (await look(admin, redis, settings)).relay.lag_rows == 0
-    assert (await look(admin, redis, settings)).relay.lag_rows == 1
+        assert (await look(admin, nodes, settings)).relay.lag_rows == 0
+    assert (await look(admin, nodes, settings)).relay.lag_rows == 1
 
 
-async def test_a_released_lease_leads_nobody(admin: Connection, redis: Redis, settings: Settings) -> None:
+async def test_a_released_lease_leads_nobody(admin: Connection, nodes: Nodes, settings: Settings) -> None:
     await admin.execute("INSERT INTO notify.relay_lease VALUES ('relay', 'here-1', 1, '-infinity')")
-    assert (await look(admin, redis, settings)).relay.lease_seconds is None
+    assert (await look(admin, nodes, settings)).relay.lease_seconds is None
 
 
 async def test_deliveries_of_the_last_day_by_channel_and_state(
-    admin: Connection, redis: Redis, settings: Settings
+    admin: Connection, nodes: Nodes, settings: Settings
 ) -> None:
     old = status.lowest_uuid7(datetime.now(UTC) - timedelta(days=2))
     await admin.execute(OLD, UUID(int=old.int | 7 << 76 | 2 << 62))
@@ -84,7 +85,7 @@ async def test_deliveries_of_the_last_day_by_channel_and_state(
     await admin.execute(
         DELIVER + "WHERE id NOT IN (SELECT notification_id FROM notify.deliveries)", "email", "delivered"
     )
-    seen = await look(admin, redis, settings)
+    seen = await look(admin, nodes, settings)
     assert seen.deliveries == {"email": {"delivered": 2}}
 
 
@@ -103,20 +104,22 @@ async def test_deliveries_are_read_from_the_right_edge_of_the_primary_key(admin:
     assert "Seq Scan" not in text
 
 
-async def test_streams_with_their_group(admin: Connection, redis: Redis, settings: Settings) -> None:
+async def test_streams_with_their_group(
+    admin: Connection, redis: Redis, nodes: Nodes, settings: Settings
+) -> None:
     stream = settings.keys.stream("email")
     now, _ = await redis.time()
     await redis.xadd(stream, {"a": "1"}, id=f"{now * 1000 - 5000}-1")
     await redis.xadd(stream, {"a": "2"}, id=f"{now * 1000}-2")
     await redis.xgroup_create(stream, GROUP, id="0")
     await redis.xreadgroup(GROUP, "worker-1", {stream: ">"}, count=1)
-    (seen,) = (await look(admin, redis, settings)).streams
+    (seen,) = (await look(admin, nodes, settings)).streams
     assert (seen.name, seen.length, seen.pending, seen.consumers) == (stream, 2, 1, 1)
     assert seen.oldest_seconds is not None
     assert 4 < seen.oldest_seconds < 30
 
 
-async def test_scheduled_and_dead_letters(admin: Connection, redis: Redis, settings: Settings) -> None:
+async def test_scheduled_and_dead_letters(admin: Connection, nodes: Nodes, settings: Settings) -> None:
     await admin.execute(
         "INSERT INTO notify.outbox (event_type, user_id, deliver_at) VALUES ('e', 'alice', now() + interval '1 h')"
     )
@@ -124,7 +127,7 @@ async def test_scheduled_and_dead_letters(admin: Connection, redis: Redis, setti
         INSERT INTO notify.notifications_failed (channel, error_class, reason, failed_at, redriven_at)
         VALUES ('email', 'permanent', '550', now() - interval '1 h', NULL), ('email', 'permanent', '550', now(), now())
     """)
-    seen = await look(admin, redis, settings)
+    seen = await look(admin, nodes, settings)
     (scheduled,), (dead,) = seen.scheduled, seen.dead_letters
     assert (scheduled.name, scheduled.count, round(scheduled.seconds / 60)) == ("deliver_at", 1, 60)
     assert (dead.name, dead.count, round(dead.seconds / 60)) == ("email", 1, 60)

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 
 import pytest
-import redis.asyncio as aioredis
 
 from db.pool import Connection, Pool
+from outbox.nodes import Nodes
 from outbox.settings import Settings
 from tests.gateway.harness import Gate, Inbox, serving
 
@@ -17,5 +17,5 @@ async def gate(settings: Settings) -> AsyncIterator[Gate]:
 
 
 @pytest.fixture
-def inbox(settings: Settings, pool: Pool, redis: "aioredis.Redis", producer: Connection) -> Inbox:
-    return Inbox(settings, pool, redis, producer)
+def inbox(settings: Settings, pool: Pool, nodes: Nodes, producer: Connection) -> Inbox:
+    return Inbox(settings, pool, nodes, producer)

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any, Self
 from uuid import UUID, uuid4
 
-import redis.asyncio as aioredis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close
@@ -19,6 +18,7 @@ from db.pool import Connection, Pool, open_pool
 from gateway.main import run
 from gateway.switchboard import Switchboard
 from outbox.inbox import InboxChange, InboxItem
+from outbox.nodes import Nodes
 from outbox.service import Stop
 from outbox.settings import Settings
 from outbox.tokens import Scope, issue
@@ -121,10 +121,10 @@ class Client:
 class Inbox:
     """What the in-app worker does to inboxes: its statement in a transaction, then the hint."""
 
-    def __init__(self, settings: Settings, pool: Pool, redis: aioredis.Redis, producer: Connection) -> None:
+    def __init__(self, settings: Settings, pool: Pool, nodes: Nodes, producer: Connection) -> None:
         self.settings = settings
         self.pool = pool
-        self.redis = redis
+        self.nodes = nodes
         self.producer = producer
 
     async def deliver(self, user_id: str, count: int = 1, **payload: Any) -> None:
@@ -165,7 +165,16 @@ class Inbox:
         return ids
 
     async def publish(self, user_id: str, change: InboxChange) -> None:
-        await self.redis.publish(self.settings.keys.user(user_id), change.model_dump_json())
+        await self.publish_raw(user_id, change.model_dump_json())
+
+    async def publish_raw(self, user_id: str, *messages: str | bytes) -> None:
+        """In one go."""
+        channel = self.settings.keys.user(user_id)
+        async with self.nodes.at(channel) as redis:
+            pipe = redis.pipeline(transaction=False)
+            for message in messages:
+                pipe.publish(channel, message)
+            await pipe.execute()
 
     async def counters(self, user_id: str) -> tuple[int, int, int]:
         """last_seq, unread, version; and unread is checked against the items."""
@@ -184,8 +193,8 @@ async def serving(settings: Settings) -> AsyncIterator[Gate]:
     """A gateway process's insides, on a port of its own."""
     settings = settings.model_copy(update={"gateway_port": free_port()})
     pool = await open_pool(settings.database, name="gateway")
-    redis = aioredis.from_url(settings.redis, client_name=settings.redis_prefix, protocol=2)
-    gate = Gate(settings, Switchboard(settings, pool, redis), Stop())
+    nodes = Nodes(settings.redis, client_name=settings.redis_prefix, protocol=2)
+    gate = Gate(settings, Switchboard(settings, pool, nodes), Stop())
     running = asyncio.create_task(run(gate.board, gate.stop))
     try:
         await eventually(lambda: gate.board.hub.ready and answers(settings.gateway_port))
@@ -195,7 +204,7 @@ async def serving(settings: Settings) -> AsyncIterator[Gate]:
             await running
     finally:
         running.cancel()
-        await redis.aclose()
+        await nodes.aclose()
         pool.terminate()
 
 

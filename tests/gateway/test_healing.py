@@ -3,11 +3,12 @@
 import asyncio
 
 import pytest
-import redis.asyncio as aioredis
 
 from gateway.protocol import MAX_SEQS
 from outbox.inbox import InboxChange
+from outbox.nodes import is_cluster
 from outbox.settings import Settings
+from tests.conftest import each_node
 from tests.gateway.harness import Gate, Inbox, eventually, serving
 
 
@@ -46,7 +47,7 @@ async def test_unreadable_message_makes_the_session_look(gate: Gate, inbox: Inbo
     async with gate.client("anna") as client:
         await client.synced()
         await inbox.commit("anna", 1)
-        await inbox.redis.publish(gate.settings.keys.user("anna"), data)
+        await inbox.publish_raw("anna", data)
         await client.has(1)
 
 
@@ -67,7 +68,7 @@ async def test_killed_redis_connection(gate: Gate, inbox: Inbox) -> None:
         await asyncio.gather(anna.synced(), ben.synced())
         for _ in range(5):
             await inbox.deliver("anna", 3)
-            await kill_subscriber(gate, inbox.redis)
+            await kill_subscriber(gate)
             await inbox.deliver("anna", 2)
             await inbox.deliver("ben", 1)
             await anna.has(len(anna.seqs) + 5)
@@ -86,26 +87,36 @@ async def test_silent_redis_connection(
     monkeypatch.setattr("gateway.hub.QUIET_SECONDS", 0.05)
     async with serving(settings) as gate, gate.client("anna") as client:
         await client.synced()
-        [before] = await subscribers(gate, inbox.redis)
+        [before] = await subscribers(gate)
         async with asyncio.timeout(10):
-            while (now := await subscribers(gate, inbox.redis))[0]["cmd"] != "ping":
+            while (now := await subscribers(gate))[0]["cmd"] != "ping":
                 assert now[0]["id"] == before["id"]
         await inbox.commit("anna", 1)
-        await inbox.redis.client_pause(timeout=500, all=True)
+        async with each_node(settings.redis) as nodes:
+            for node in nodes:
+                await node.client_pause(timeout=500, all=True)
         await client.has(1)  # the reconciliation after the reconnection
-        [after] = await subscribers(gate, inbox.redis)
+        [after] = await subscribers(gate)
         assert after["id"] != before["id"]
         await inbox.deliver("anna", 1)
         await client.has(2)
 
 
-async def kill_subscriber(gate: Gate, redis: "aioredis.Redis") -> None:
-    [subscriber] = await subscribers(gate, redis)
-    await redis.client_kill_filter(_id=subscriber["id"])
+async def kill_subscriber(gate: Gate) -> None:
+    [subscriber] = await subscribers(gate)
+    async with each_node(gate.settings.redis) as nodes:
+        for node in nodes:
+            await node.client_kill_filter(addr=subscriber["addr"])
 
 
-async def subscribers(gate: Gate, redis: "aioredis.Redis") -> list[dict[str, str]]:
-    clients = await redis.client_list(_type="pubsub")
+async def subscribers(gate: Gate) -> list[dict[str, str]]:
+    return [client for client in await connections(gate) if int(client["sub"])]
+
+
+async def connections(gate: Gate) -> list[dict[str, str]]:
+    """The gateway's, on all nodes."""
+    async with each_node(gate.settings.redis) as nodes:
+        clients = [client for node in nodes for client in await node.client_list()]
     return [client for client in clients if client["name"] == gate.settings.redis_prefix]
 
 
@@ -116,10 +127,10 @@ async def test_many_sockets_on_one_redis_connection(gate: Gate, inbox: Inbox) ->
     clients = await asyncio.gather(*(context.__aenter__() for context in contexts))
     try:
         await asyncio.gather(*(client.synced() for client in clients))
-        [subscriber] = await subscribers(gate, inbox.redis)
+        [subscriber] = await subscribers(gate)
         assert subscriber["sub"] == "150"
-        everything = await inbox.redis.client_list()
-        assert sum(client["name"] == gate.settings.redis_prefix for client in everything) == 1
+        asks_where_the_slots_are = is_cluster(gate.settings.redis)
+        assert len(await connections(gate)) == 1 + asks_where_the_slots_are
         for user in ("user-0", "user-149"):
             await inbox.deliver(user, 1)
         for number in (0, 149, 150, 299):
@@ -128,7 +139,7 @@ async def test_many_sockets_on_one_redis_connection(gate: Gate, inbox: Inbox) ->
         await asyncio.gather(*(context.__aexit__(None, None, None) for context in contexts))
     async with asyncio.timeout(10):
         # No channel left: no subscriber any more.
-        while await subscribers(gate, inbox.redis):  # noqa: ASYNC110 - Redis is asked
+        while await subscribers(gate):  # noqa: ASYNC110 - Redis is asked
             await asyncio.sleep(0.01)
 
 

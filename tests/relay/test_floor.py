@@ -1,8 +1,7 @@
 """What the relay passes over: only partitions of which no row can still come to light."""
 
-from typing import Any
-
 from db.pool import Connection
+from outbox.nodes import Nodes
 from outbox.settings import Settings
 from relay.floor import Floor
 from relay.main import build
@@ -37,9 +36,9 @@ async def test_a_row_has_its_transaction_id_before_it_draws_its_id(admin: Connec
 
 
 async def test_an_open_transaction_keeps_the_floor_below_its_rows(
-    settings: Settings, redis: Any, producer: Connection, admin: Connection, reader: Reader
+    settings: Settings, nodes: Nodes, producer: Connection, admin: Connection, reader: Reader
 ) -> None:
-    relay = build(settings, redis)
+    relay = build(settings, nodes)
     transaction = producer.transaction()
     await transaction.start()
     await producer.execute(INSERT, "late")
@@ -60,7 +59,7 @@ async def test_an_open_transaction_keeps_the_floor_below_its_rows(
     await relay.step()
     assert await admin.fetchval("SELECT floor FROM notify.relay_ticks ORDER BY no DESC LIMIT 1") == 2
     await relay.stop()
-    successor = build(settings, redis)
+    successor = build(settings, nodes)
     await successor.step()
     assert successor.ledger is not None
     assert successor.ledger.floor.id == 2

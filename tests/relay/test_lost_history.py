@@ -3,6 +3,7 @@
 from typing import Any
 
 from db.pool import Connection
+from outbox.nodes import Nodes
 from outbox.settings import Settings
 from relay.main import build
 from relay.relay import Relay
@@ -30,15 +31,15 @@ async def lose_what_followed(admin: Connection, tick: int, last_id: int) -> None
 
 
 async def test_a_tick_made_anew_is_not_taken_for_the_lost_one_with_its_milliseconds(
-    settings: Settings, producer: Connection, admin: Connection, redis: Any
+    settings: Settings, producer: Connection, admin: Connection, redis: Any, nodes: Nodes
 ) -> None:
     await admin.execute(FROM_AHEAD)
-    before = build(settings, redis)
+    before = build(settings, nodes)
     await producer.execute(INAPP, "lost by Postgres")
     await work(before)
     await before.stop()
     await lose_what_followed(admin, tick=1, last_id=0)
-    after = build(settings, redis)
+    after = build(settings, nodes)
     await producer.execute(INAPP, "committed afterwards")
     await work(after)
     await after.verify()

@@ -8,11 +8,11 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-import redis.asyncio as aioredis
 
 from db import relay as sql
 from db.pool import Connection, Pool, connect
 from outbox.envelope import Envelope, from_entry
+from outbox.nodes import Nodes
 from outbox.settings import Settings
 from relay import look
 from relay.ledger import AnotherHistoryError
@@ -227,16 +227,16 @@ async def test_another_prefix_is_a_new_redis(
 
 
 async def test_a_database_with_another_history_is_refused_loudly(
-    settings: Settings, producer: Connection, admin: Connection, redis: Any
+    settings: Settings, producer: Connection, admin: Connection, reader: Reader, nodes: Nodes
 ) -> None:
     """Restored from a dump: its transaction ids begin below those that the ticks know."""
-    relay = build(settings, redis)
+    relay = build(settings, nodes)
     await producer.execute(INAPP, "before")
     while await relay.step() == 0:
         pass
     await admin.execute("UPDATE notify.relay_ticks SET snapshot = '900000000:900000000:'")
     await relay.stop()
-    restored = build(settings, redis)
+    restored = build(settings, nodes)
     await producer.execute(INAPP, "after")
     with pytest.raises(AnotherHistoryError):
         await restored.step()
@@ -248,12 +248,12 @@ async def test_a_database_with_another_history_is_refused_loudly(
     while await restored.step() == 0:
         pass
     assert restored.check() is None
-    assert await Reader(redis, settings).users() == ["before", "after"], "workers drop what they had"
+    assert await reader.users() == ["before", "after"], "workers drop what they had"
     await restored.stop()
 
 
 async def test_a_due_row_that_somebody_has_locked_does_not_make_the_relay_spin(
-    settings: Settings, database: Database, producer: Connection, admin: Connection, redis: Any
+    settings: Settings, database: Database, producer: Connection, admin: Connection, nodes: Nodes
 ) -> None:
     await producer.execute(
         "INSERT INTO notify.outbox (event_type, user_id, deliver_at)"
@@ -263,7 +263,7 @@ async def test_a_due_row_that_somebody_has_locked_does_not_make_the_relay_spin(
     await transaction.start()
     await admin.execute("SELECT FROM notify.scheduled FOR UPDATE")
     await asyncio.sleep(0.1)  # until it is due
-    relay = build(settings, redis)
+    relay = build(settings, nodes)
     pauses = [await relay.step() for _ in range(5)]
     assert all(pause > 0 for pause in pauses)
     await transaction.rollback()
@@ -379,7 +379,7 @@ async def test_lost_connections_cost_nothing(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE application_name LIKE 'outbox-relay%' AND datname = current_database()"
             )
-            await cut_off(reader.redis)
+            await cut_off(settings.redis)
         await reader.until_users([f"u{n}" for n in range(10)])
 
 
@@ -443,9 +443,9 @@ async def test_hot_statements_read_the_log_by_its_index_and_sort_no_backlog(
 
 
 async def test_what_an_open_transaction_has_written_is_not_read_again_and_again(
-    settings: Settings, redis: "aioredis.Redis", database: Database, producer: Connection, reader: Reader
+    settings: Settings, nodes: Nodes, database: Database, producer: Connection, reader: Reader
 ) -> None:
-    relay = build(settings, redis)
+    relay = build(settings, nodes)
     transaction = producer.transaction()
     await transaction.start()
     await producer.execute(MANY, "open-", 3000)

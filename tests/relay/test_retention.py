@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
-import redis.asyncio as aioredis
 
 from db import relay as sql
 from db.pool import Connection
+from outbox.nodes import Nodes
 from outbox.settings import Settings
 from relay.main import build
 from relay.upkeep import Upkeep
@@ -46,10 +46,10 @@ async def test_a_backlog_older_than_the_retention_is_relayed_whole(
 
 
 async def test_a_partition_outlives_a_flush_that_nobody_has_noticed_yet(
-    small: Settings, producer: Connection, admin: Connection, reader: Reader, redis: "aioredis.Redis"
+    small: Settings, producer: Connection, admin: Connection, reader: Reader, nodes: Nodes
 ) -> None:
     await admin.execute("SELECT setval('notify.outbox_id_seq', 999990)")
-    relay = build(small, redis)
+    relay = build(small, nodes)
     upkeep = Upkeep(relay, small.database, 50, small.retention)
     await producer.execute(MANY, 1, 15)  # across the end of the first partition
     await admin.execute(AGE)
@@ -57,7 +57,7 @@ async def test_a_partition_outlives_a_flush_that_nobody_has_noticed_yet(
         pass
     await relay.verify()
     assert relay.droppable is not None
-    await redis.flushdb()
+    await reader.redis.flushdb()
     while await upkeep.step() == 0:
         pass
     await relay.verify()
@@ -72,14 +72,14 @@ async def test_a_partition_outlives_a_flush_that_nobody_has_noticed_yet(
 
 
 async def test_a_row_that_commits_very_late_keeps_its_partition(
-    small: Settings, database: Database, producer: Connection, admin: Connection, redis: "aioredis.Redis"
+    small: Settings, database: Database, producer: Connection, admin: Connection, reader: Reader, nodes: Nodes
 ) -> None:
-    relay = build(small, redis)
+    relay = build(small, nodes)
     upkeep = Upkeep(relay, small.database, 50, small.retention)
     await producer.execute(MANY, 1, 3)
     while await relay.step() == 0:
         pass
-    await redis.xtrim(small.keys.stream("inapp"), maxlen=0, approximate=False)
+    await reader.redis.xtrim(small.keys.stream("inapp"), maxlen=0, approximate=False)
     await relay.verify()
     await producer.execute(MANY, 4, 4)  # committed, and in no tick yet
     await admin.execute("SELECT setval('notify.outbox_id_seq', 1000001)")
@@ -88,7 +88,7 @@ async def test_a_row_that_commits_very_late_keeps_its_partition(
         pass
     assert "outbox_p0000000000000000000" in {part["name"] for part in await sql.partitions(admin)}
     await relay.step()
-    await redis.xtrim(small.keys.stream("inapp"), maxlen=0, approximate=False)
+    await reader.redis.xtrim(small.keys.stream("inapp"), maxlen=0, approximate=False)
     await relay.verify()
     while await upkeep.step() == 0:
         pass

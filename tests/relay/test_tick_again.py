@@ -7,6 +7,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from db.pool import Connection
+from outbox.nodes import Nodes
 from outbox.settings import Settings
 from relay.main import build
 from relay.ship import Shipper
@@ -16,10 +17,10 @@ BOTH = "INSERT INTO notify.outbox (event_type, user_id, channels) VALUES ('order
 
 
 async def test_a_stream_that_has_the_whole_tick_is_left_alone(
-    settings: Settings, producer: Connection, redis: Any, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, producer: Connection, redis: Any, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found by `make chaos`: Redis refused the ids, so the stream was taken for full and fell behind."""
-    relay = build(settings, redis)
+    relay = build(settings, nodes)
     append, outages = relay.shipper.streams.append, [RedisConnectionError("closed by server")]
     refused: list[str] = []
     monkeypatch.setattr(Shipper, "leave_behind", lambda self, ledger, stream: refused.append(stream))

@@ -14,9 +14,9 @@ from time import monotonic
 from typing import Any
 
 import asyncpg
-from redis.asyncio import Redis
 
 from db.pool import Connection
+from outbox.nodes import Nodes
 from outbox.service import Stop, run_loop, wait
 from outbox.settings import Settings
 from relay import main as relay_main
@@ -88,8 +88,8 @@ class Watched:
 
 @asynccontextmanager
 async def watching(settings: Settings, sleep: Sleep) -> AsyncIterator[Watched]:
-    redis = Redis.from_url(settings.redis)
-    relay = relay_main.build(settings, redis)
+    nodes = Nodes(settings.redis)
+    relay = relay_main.build(settings, nodes)
     relay.sleep = sleep
     stop, wake = Stop(), asyncio.Event()
     watched = Watched(relay, Listener(settings.listen_database, wake))
@@ -102,7 +102,7 @@ async def watching(settings: Settings, sleep: Sleep) -> AsyncIterator[Watched]:
         await loop
         await cancelled(listening)
         await relay.stop()
-        await redis.aclose()
+        await nodes.aclose()
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ import redis.asyncio as aioredis
 
 from db.pool import Connection
 from outbox.envelope import Envelope
+from outbox.nodes import Nodes
 from outbox.service import Stop
 from outbox.settings import Settings
 from tests.workers.mail import MailServer, mail_server
@@ -40,6 +41,7 @@ class Road:
     admin: Connection
     producer: Connection
     redis: "aioredis.Redis"
+    nodes: Nodes
     settings: Settings
     numbers: "count[int]" = field(default_factory=lambda: count(1))
 
@@ -147,8 +149,10 @@ class Road:
 
 
 @pytest.fixture
-def road(admin: Connection, producer: Connection, redis: "aioredis.Redis", settings: Settings) -> Road:
-    return Road(admin, producer, redis, settings.model_copy(update={"shutdown_grace": 8}))
+def road(
+    admin: Connection, producer: Connection, redis: "aioredis.Redis", nodes: Nodes, settings: Settings
+) -> Road:
+    return Road(admin, producer, redis, nodes, settings.model_copy(update={"shutdown_grace": 8}))
 
 
 @pytest.fixture

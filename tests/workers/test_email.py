@@ -27,7 +27,7 @@ async def channel() -> AsyncIterator[Email]:
 async def claimed(road: Road) -> Job:
     await road.recipient()
     notification_id = await road.send("email")
-    reader = Reader(road.redis, Source(road.settings.keys.stream("email"), "me", lease_seconds=60))
+    reader = Reader(road.nodes, Source(road.settings.keys.stream("email"), "me", lease_seconds=60))
     await reader.make_group()
     (raw,) = await reader.read(1)
     entry = decode(raw)

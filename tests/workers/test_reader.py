@@ -7,7 +7,7 @@ from workers.reader import PAGE, Reader, Source
 async def reader(road: Road, entries: int) -> Reader:
     """Of a stream with so many entries."""
     source = Source(road.settings.keys.stream("inapp"), "me", lease_seconds=60)
-    made = Reader(road.redis, source)
+    made = Reader(road.nodes, source)
     await made.make_group()
     pipe = road.redis.pipeline(transaction=False)
     for number in range(entries):
@@ -29,7 +29,7 @@ async def test_everything_is_left_to_others(road: Road) -> None:
     made = await reader(road, 2 * PAGE + 1)
     await made.read(2 * PAGE + 1)
     assert await made.leave() == 2 * PAGE + 1
-    heir = Reader(road.redis, Source(made.source.stream, "heir", lease_seconds=60))
+    heir = Reader(road.nodes, Source(made.source.stream, "heir", lease_seconds=60))
     assert len(await heir.read(2 * PAGE + 1)) == 2 * PAGE + 1
     assert await made.leave() == 0
     consumers = await road.redis.xinfo_consumers(made.source.stream, "workers")

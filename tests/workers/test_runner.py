@@ -502,7 +502,7 @@ async def test_connections_to_redis_that_break_cost_nothing(road: Road) -> None:
         for number, one in enumerate(sent):
             await road.entry(one)
             if number % 20 == 0:
-                await cut_off(road.redis)
+                await cut_off(road.settings.redis)
         await road.until_empty()
     assert time.monotonic() - began < 30
     assert await road.admin.fetchval("SELECT count(*) FROM notify.inbox") == 200

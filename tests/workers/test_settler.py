@@ -26,7 +26,7 @@ async def claimed(road: Road, pool: Pool) -> Job:
     if not await road.redis.xinfo_groups(stream):
         await road.redis.xgroup_create(stream, GROUP, id="0")
     source = Source(stream, "me", lease_seconds=60)
-    (raw,) = await Reader(road.redis, source).read(1)
+    (raw,) = await Reader(road.nodes, source).read(1)
     entry = decode(raw)
     assert isinstance(entry, Entry)
     who = Claimant("inapp", "me", uuid4(), 60, contacts=False)
@@ -43,7 +43,7 @@ def delivered(job: Job, reason: str | None = None) -> Settled:
 
 @pytest.fixture
 def settler(road: Road, pool: Pool) -> Settler:
-    return Settler(pool, road.redis, InApp(road.settings.keys, 100), road.settings.keys.stream("inapp"))
+    return Settler(pool, road.nodes, InApp(road.settings.keys, 100), road.settings.keys.stream("inapp"))
 
 
 async def test_one_bad_result_harms_only_itself(road: Road, pool: Pool, settler: Settler) -> None:
@@ -61,16 +61,16 @@ async def test_one_bad_result_harms_only_itself(road: Road, pool: Pool, settler:
 
 async def test_a_commit_is_acknowledged_once_redis_is_back(road: Road, pool: Pool, settler: Settler) -> None:
     job = await claimed(road, pool)
-    there, settler.redis = settler.redis, connect("redis://127.0.0.1:1")
+    there, settler.nodes = settler.nodes, connect("redis://127.0.0.1:1")
     settler.add(delivered(job))
     with pytest.raises(RedisConnectionError):
         await settler.flush()
     assert await road.status(job.entry.notification_id) == "delivered"
-    assert await there.xlen(settler.stream) == 1
-    await settler.redis.aclose()
-    settler.redis = there
+    assert await road.redis.xlen(settler.stream) == 1
+    await settler.nodes.aclose()
+    settler.nodes = there
     await settler.flush()
-    assert await there.xlen(settler.stream) == 0
+    assert await road.redis.xlen(settler.stream) == 0
     assert await road.admin.fetchval("SELECT count(*) FROM notify.inbox") == 1
 
 

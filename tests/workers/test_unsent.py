@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 
 import pytest
 
@@ -41,9 +42,9 @@ async def work(road: Road, pool: Pool, channel: Outward, stop: Stop) -> None:
     """One runner of one lane until it is stopped."""
     source = Source(road.settings.keys.stream("inapp"), "me", lease_seconds=1)
     rules = Rules(Backoff(1, 1), outward=True, needs_contact=False)
-    async with connect(road.settings.redis) as own:
+    async with aclosing(connect(road.settings.redis)) as own:
         lane = Lane("normal", channel, rules, pool, Reader(own, source))
-        await Runner(lane, Settler(pool, road.redis, channel, source.stream), grace=8).run(stop)
+        await Runner(lane, Settler(pool, road.nodes, channel, source.stream), grace=8).run(stop)
 
 
 async def test_a_lease_too_short_costs_nothing(road: Road, pool: Pool, channel: Outward) -> None:
