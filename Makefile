@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PEERS := $(ROOT)bench/.venv
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test check format lint types arrows fire bench peers lock
+.PHONY: help install up down logs reset test check format lint types arrows matrix fire bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -51,6 +51,9 @@ types: install
 
 arrows: install
 	@cd $(ROOT) && $(BIN)/lint-imports --no-cache
+
+matrix: install  ## the tests of the road on every PostgreSQL and Redis that is here, a cluster among them (ARGS=tests/relay …)
+	@cd $(ROOT) && $(BIN)/python -m tests.matrix $(ARGS)
 
 fire: install  ## kill -9 the relay 50 times and flush Redis 5 times during 20,000 notifications, then audit
 	@cd $(ROOT) && $(BIN)/python -m bench.fire $(ARGS)

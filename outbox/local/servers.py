@@ -52,7 +52,7 @@ class Embedded:
     Can be started again after a `stop`. Blocks: from an event loop call it by `asyncio.to_thread`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name, and nobody needs them all
         self,
         state_dir: str | os.PathLike[str],
         *,
