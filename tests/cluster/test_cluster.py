@@ -8,7 +8,7 @@ import pytest
 import redis.asyncio as aioredis
 
 from db.pool import Connection
-from outbox.cli import reach
+from outbox.cli import reach, status_look
 from outbox.errors import SettingsError
 from outbox.nodes import Nodes, seeds, url_of
 from outbox.service import Stop
@@ -143,6 +143,18 @@ async def test_a_slot_moves_while_it_is_written_and_read(
         await client.has(615)
         await audit(admin, redis, spread, 615)
         assert len(await redis.xinfo_consumers(stream, GROUP)) >= 1, "the group moved along"
+
+
+async def test_status_sees_the_streams_of_all_nodes(
+    spread: Settings, producer: Connection, admin: Connection, redis: "aioredis.Redis", nodes: Nodes
+) -> None:
+    async with relaying(spread):
+        await send(producer, 4)
+        await until_there(redis, spread, 4)
+    seen = await status_look.take(admin, nodes, spread.keys)
+    assert {stream.name: stream.length for stream in seen.streams} == {
+        spread.keys.stream("inapp", lane): 4 for lane in LANES
+    }
 
 
 async def test_a_dead_node_does_not_keep_the_others_from_being_asked(

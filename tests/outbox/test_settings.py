@@ -44,6 +44,11 @@ def test_what_is_set_is_read(environment: pytest.MonkeyPatch) -> None:
         ("DATABASE_URL", "mysql://app:hunter2@db/app", "DATABASE_URL=(hidden): "),
         ("DATABASE_URL", "postgresql://", "DATABASE_URL=(hidden): "),
         ("REDIS_URL", "http://:hunter2@cache", "REDIS_URL=(hidden): "),
+        (
+            "REDIS_URL",
+            "redis+cluster://:hunter2@a,b/3",
+            "REDIS_URL=(hidden): Value error, a cluster has no other",
+        ),
         ("OUTBOX_JWT_SECRET", "hunter2", "OUTBOX_JWT_SECRET=(hidden): "),
         ("OUTBOX_LISTEN_DATABASE_URL", "hunter2", "OUTBOX_LISTEN_DATABASE_URL=(hidden): "),
     ],
