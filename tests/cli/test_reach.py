@@ -2,6 +2,7 @@
 
 import socket
 from contextlib import closing
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 
 from outbox.cli import reach
 from outbox.errors import SettingsError
+from outbox.nodes import is_cluster
 from outbox.settings import Settings
 from tests import servers
 from tests.conftest import Database
@@ -20,6 +22,7 @@ def test_a_place_has_no_password() -> None:
         == "db.example:5432/shop"
     )
     assert reach.place("redis://cache:6379/0") == "cache:6379/0"
+    assert reach.place("rediss+cluster://:secret@one:7000,two:7000") == "one:7000,two:7000"
 
 
 async def test_all_is_well(settings: Settings) -> None:
@@ -47,6 +50,14 @@ async def test_a_database_that_is_not_there_is_told(settings: Settings, database
     missing = settings.model_copy(update={"database_url": nowhere})
     with pytest.raises(reach.UnreachableError, match='database "nowhere" does not exist'):
         await reach.all_of(missing, "api", 0)
+
+
+async def test_a_single_server_given_as_a_cluster_is_refused(settings: Settings) -> None:
+    if is_cluster(settings.redis):
+        pytest.skip("there is no single server in this run")
+    url = urlsplit(settings.redis)._replace(scheme="redis+cluster", path="").geturl()
+    with pytest.raises(SettingsError, match="is no cluster; write redis://"):
+        await reach.redis(url)
 
 
 async def test_a_taken_port_is_named_with_its_setting(settings: Settings) -> None:
