@@ -166,6 +166,7 @@ async def test_a_dead_node_does_not_keep_the_others_from_being_asked(
     try:
         async with nodes.at(key) as redis:  # found by asking a node that lives
             assert await redis.get(key) is None
+        await (await nodes.subscriber()).disconnect()
         await (await reach.redis(settings.redis)).aclose()
     finally:
         victim.start()

@@ -2,12 +2,13 @@
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MovedError, ResponseError
 
 from outbox.nodes import Nodes
 from outbox.settings import Settings
 from relay import streams
 from relay.entries import ZERO, Entry, StreamId
-from relay.streams import Appended, Refused, Streams
+from relay.streams import Appended, Refused, Streams, state_of
 
 PAGES = [[Entry(StreamId(1, 1), "{}", 0)], [Entry(StreamId(1, 2), "{}", 0)]]
 
@@ -30,6 +31,12 @@ async def test_a_node_that_is_the_wrong_one_refuses_nothing(
     there = Nodes(settings.redis)  # MOVED is believed: the next call would go to a node that is not there
     assert all(isinstance(result, Appended) for result in await append(there, settings))
     await there.aclose()
+
+
+def test_a_stream_on_another_node_is_not_taken_for_an_unusable_one() -> None:
+    with pytest.raises(MovedError):
+        state_of(MovedError("1 10.0.0.9:1"))
+    assert not state_of(ResponseError("WRONGTYPE x")).usable
 
 
 @pytest.mark.parametrize("answer", ["OOM x", "MISCONF x", "WRONGTYPE x", "NOPERM x"])
