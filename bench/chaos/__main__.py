@@ -22,10 +22,11 @@ from bench.chaos.ground import new_folder
 from bench.chaos.kin import Kin
 from bench.chaos.report import Report, report_of, save, show
 from bench.chaos.stage import Stage
-from bench.chaos.writers import Plan, Writer
+from bench.chaos.writers import Plan, Writer, client_of
 
 WRITERS = 6
 POSTERS = 2
+QUIET_SECONDS = 15  # between two lines where nobody watches a bar
 STILL_SECONDS = 90  # nothing has arrived for so long: it will not
 console = Console()
 
@@ -37,6 +38,7 @@ class Run:
     driver: Driver
     plan: Plan
     seed: int
+    shown_at: float = 0.0
 
     async def strike(self, progress: Progress) -> None:
         """Writers and faults at once, until both are done."""
@@ -54,9 +56,15 @@ class Run:
             showing.cancel()
 
     def writers(self) -> list[tuple[Writer, str]]:
+        client = client_of(self.stage)
         steps = ["transaction"] * WRITERS + ["post"] * POSTERS
         return [
-            (Writer(f"w{n}", self.stage, self.account, self.plan, random.Random(f"{self.seed}/{n}")), step)
+            (
+                Writer(
+                    f"w{n}", self.stage, self.account, self.plan, random.Random(f"{self.seed}/{n}"), client
+                ),
+                step,
+            )
             for n, step in enumerate(steps)
         ]
 
@@ -64,6 +72,10 @@ class Run:
         while True:
             progress.update(bars[0], completed=self.account.committed)  # type: ignore[arg-type]
             progress.update(bars[1], completed=len(self.driver.struck))  # type: ignore[arg-type]
+            if not console.is_terminal and monotonic() - self.shown_at > QUIET_SECONDS:
+                self.shown_at = monotonic()
+                done = f"{self.account.committed} committed, {len(self.driver.struck)} faults"
+                console.print(f"{done}; under way: {', '.join(sorted(self.driver.under_way.elements()))}")
             if self.stage.watch.blind:
                 raise RuntimeError(self.stage.watch.blind)
             await asyncio.sleep(0.2)

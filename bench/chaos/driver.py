@@ -90,6 +90,7 @@ class Driver:
     dice: random.Random
     struck: list[Struck] = field(default_factory=list)
     locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    under_way: Counter[str] = field(default_factory=Counter)
 
     async def run(self) -> None:
         """All of them, evenly over the time; those that find their target busy are late."""
@@ -105,7 +106,9 @@ class Driver:
         async with AsyncExitStack() as alone:
             if kind.alone:
                 await alone.enter_async_context(self.locks.setdefault(kind.alone, asyncio.Lock()))
+            self.under_way[name] += 1
             at = await self.hit(kind, dice)
+            self.under_way[name] -= 1
         self.struck.append(Struck(name, at, time()))
 
     async def hit(self, kind: Kind, dice: random.Random) -> float:

@@ -64,6 +64,7 @@ class Writer:
     account: Account
     plan: Plan
     dice: random.Random
+    client: httpx.AsyncClient
     connection: "asyncpg.Connection[Any] | None" = None
     connections: "count[int]" = field(default_factory=lambda: count(1))
     tag: str = ""  # this connection: what the order is checked by
@@ -171,27 +172,28 @@ class Writer:
         """Until it is taken, as the API's own advice goes: again, with the same dedup_key."""
         wish = self.account.wish(self.channels(), by_http=True)
         document = self.document(wish, "")
-        body = {
-            "event_type": "chaos.order",
-            "user_id": document.pop("user"),
-            "dedup_key": wish.title,
-            **document,
-        }
-        token = issue(settings_of(self.stage), "chaos", Scope.PRODUCER, timedelta(days=30))
+        user = document.pop("user")
+        body = {"event_type": "chaos.order", "user_id": user, "dedup_key": wish.title, **document}
         self.account.settle([wish], Fate.UNKNOWN)
-        url = f"http://{HOST}:{self.stage.proxies['api.http'].port}"
-        async with httpx.AsyncClient(base_url=url, timeout=5) as client:
-            for _ in range(HTTP_TRIES):
-                with suppress(httpx.TransportError):
-                    answer = await client.post(
-                        "/v1/notifications", json=body, headers={"Authorization": f"Bearer {token}"}
-                    )
-                    if answer.status_code == 202:
-                        self.account.settle([wish], Fate.COMMITTED)
-                        return
-                    if answer.status_code < 500:
-                        raise RuntimeError(f"the API refused a notification: {answer.text}")
-                await asyncio.sleep(self.dice.uniform(0.1, 0.5))
+        for _ in range(HTTP_TRIES):
+            with suppress(httpx.TransportError):
+                answer = await self.client.post("/v1/notifications", json=body)
+                if answer.status_code == 202:
+                    self.account.settle([wish], Fate.COMMITTED)
+                    return
+                if answer.status_code < 500:
+                    raise RuntimeError(f"the API refused a notification: {answer.text}")
+            await asyncio.sleep(self.dice.uniform(0.1, 0.5))
+
+
+def client_of(stage: Stage) -> httpx.AsyncClient:
+    token = issue(settings_of(stage), "chaos", Scope.PRODUCER, timedelta(days=30))
+    return httpx.AsyncClient(
+        base_url=f"http://{HOST}:{stage.proxies['api.http'].port}",
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=5,
+        verify=False,
+    )
 
 
 def settings_of(stage: Stage) -> Settings:
