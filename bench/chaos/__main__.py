@@ -72,13 +72,17 @@ class Run:
         while True:
             progress.update(bars[0], completed=self.account.committed)  # type: ignore[arg-type]
             progress.update(bars[1], completed=len(self.driver.struck))  # type: ignore[arg-type]
-            if not console.is_terminal and monotonic() - self.shown_at > QUIET_SECONDS:
-                self.shown_at = monotonic()
-                done = f"{self.account.committed} committed, {len(self.driver.struck)} faults"
-                console.print(f"{done}; under way: {', '.join(sorted(self.driver.under_way.elements()))}")
+            done = f"{self.account.committed} committed, {len(self.driver.struck)} faults"
+            self.say(f"{done}; under way: {', '.join(sorted(self.driver.under_way.elements()))}")
             if self.stage.watch.blind:
                 raise RuntimeError(self.stage.watch.blind)
             await asyncio.sleep(0.2)
+
+    def say(self, text: str) -> None:
+        """A line at times, where nobody watches a bar."""
+        if not console.is_terminal and monotonic() - self.shown_at > QUIET_SECONDS:
+            self.shown_at = monotonic()
+            console.print(text, highlight=False)
 
     async def heal(self) -> None:
         """Everybody is there and well; prepared transactions that nobody decided are decided."""
@@ -104,6 +108,7 @@ class Run:
                 if (count := await connection.fetchval(done)) != last:
                     last, moved_at = count, monotonic()
                 progress.update(bar, completed=last, total=total)
+                self.say(f"{last} of {total} delivered")
                 await asyncio.sleep(0.3)
 
 

@@ -15,10 +15,11 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+# Imported here once, for every fork: what the commands import only when they run.
 import outbox.api.main
-import outbox.local.mailsink
-import relay.main
-import workers.main  # noqa: F401 - imported here once, for every fork
+import outbox.local.mailsink  # noqa: F401
+import relay.main  # noqa: F401
+import workers.main  # noqa: F401
 from outbox.cli import processes
 
 PR_SET_PDEATHSIG = 1

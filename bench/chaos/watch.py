@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from secrets import token_hex
 from time import time
+from typing import Any
 
 from redis.exceptions import ResponseError
 
@@ -52,12 +53,14 @@ class Watch:
 
     async def take_in(self, node: Node) -> None:
         async with node.client() as redis:
-            names = {name.decode() for name in await redis.keys(f"{PREFIX}*")}
+            keys: Any = await redis.keys(f"{PREFIX}*")
+            names = {key.decode() for key in keys}
             for name in names | self.histories.keys():
                 last, present = ZERO, []
                 with suppress(ResponseError):  # no such key
                     last = Id.parse((await redis.xinfo_stream(name))["last-generated-id"].decode())
-                    for entry_id, fields in await redis.xrange(name):
+                    found: Any = await redis.xrange(name)
+                    for entry_id, fields in found:
                         texts = (entry_id, fields[b"envelope"], fields[b"attempt"])
                         present.append(Entry.parse(*(text.decode() for text in texts)))
                 self.histories[name].resume(last, present)

@@ -92,15 +92,15 @@ class Writer:
             self.connection.terminate()
 
     async def connected(self) -> "asyncpg.Connection[Any]":
-        while self.connection is None or self.connection.is_closed():
+        while True:
+            if self.connection is not None and not self.connection.is_closed():
+                return self.connection
             with suppress(*OUTAGES):
                 url = self.stage.producer_url
                 self.connection = await asyncpg.connect(url, timeout=5, command_timeout=10)
                 self.tag = f"{self.name}.{next(self.connections)}"
-                break
+                continue
             await asyncio.sleep(0.1)
-        assert self.connection
-        return self.connection
 
     async def transaction(self) -> None:
         connection = await self.connected()
