@@ -11,8 +11,9 @@ from db.pool import Executor
 from db.statements import load
 
 SQL = load("relay")
-ENVELOPE = re.sub(r"^--.*\n", "", SQL.pop("envelope"), flags=re.MULTILINE)
-SQL = {name: text.replace("{envelope}", ENVELOPE) for name, text in SQL.items()}
+for part in ("row", "envelope"):  # of statements, put where they say {row} and {envelope}
+    text = re.sub(r"^--.*\n", "", SQL.pop(part), flags=re.MULTILINE)
+    SQL = {name: statement.replace(f"{{{part}}}", text) for name, statement in SQL.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ async def last_ticks(conn: Executor) -> list[Record]:
 
 
 async def look(conn: Executor, xmax: int, xip: Iterable[int], rows: int, size: int) -> list[Record]:
-    """At most so many rows, and not much over so many bytes of payload."""
+    """The snapshot, then at most so many rows, and not much over so many bytes of payload."""
     return await conn.fetch(SQL["look"], xmax, list(xip), rows, size)
 
 

@@ -1,5 +1,5 @@
 -- Compare and append: add these entries if the stream ends where the relay thinks it does, otherwise say where it ends.
--- KEYS[1] stream; ARGV[1] the id it should end with; then id, envelope, attempt of each entry.
+-- KEYS[1] stream; ARGV[1] the id it should end with; ARGV[2] the attempt number of them all; then id, envelope of each.
 -- Returns {1, length} or {0, last id}. One key a call, so Redis Cluster takes it.
 local top = '0-0'
 local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
@@ -9,7 +9,8 @@ if not info.err then
   end
 end
 if top ~= ARGV[1] then return {0, top} end
-for i = 2, #ARGV, 3 do
-  redis.call('XADD', KEYS[1], ARGV[i], 'envelope', ARGV[i + 1], 'attempt', ARGV[i + 2])
+local call, stream, argv, attempt = redis.call, KEYS[1], ARGV, ARGV[2]
+for i = 3, #argv, 2 do
+  call('XADD', stream, argv[i], 'envelope', argv[i + 1], 'attempt', attempt)
 end
-return {1, redis.call('XLEN', KEYS[1])}
+return {1, call('XLEN', stream)}

@@ -10,11 +10,11 @@ from db import relay as sql
 from db.pool import Connection
 from outbox.log import get
 from relay import metrics
-from relay.entries import ZERO, Entry, StreamId, Tick, across_ticks, page_of
-from relay.ledger import Ledger, row_of, tick_of
-from relay.ship import PAGE_BYTES, TICK_BYTES, TICK_ROWS, Shipper
+from relay.entries import ZERO, Entry, StreamId, Tick, across_ticks, row_of
+from relay.ledger import Ledger, tick_of
+from relay.look import TICK_BYTES, TICK_ROWS
+from relay.ship import Shipper
 from relay.snapshot import GENESIS, Snapshot
-from relay.streams import Appended, Elsewhere, Refused
 
 log = get("relay")
 TICKS = 500  # read at once
@@ -79,8 +79,8 @@ async def catch_up_stream(conn: Connection, shipper: Shipper, ledger: Ledger, st
         return_live(ledger, stream, state.top)
         return True
     entries = await unsettled(conn, shipper, chunk, stream, state.top)
-    top = await append_all(shipper, stream, entries, state.top)
-    if top is None:
+    top, problem = await shipper.append(stream, entries, state.top)
+    if problem:
         ledger.behind[stream] = None  # something else was appended, or nothing fits: look again
         return False
     advance(ledger, stream, chunk, top, whole=len(entries) < solo_page(chunk))
@@ -121,19 +121,6 @@ def solo_page(chunk: Chunk) -> int:
     """How many rows to read at once: one big transaction in pages, anything else whole."""
     last = chunk.ticks[-1]
     return max(1, last.rows) if last.solo is not None else 2**31
-
-
-async def append_all(shipper: Shipper, stream: str, entries: list[Entry], top: StreamId) -> StreamId | None:
-    """The stream's new end, or None where it must be looked at anew."""
-    while entries:
-        page = page_of(entries, shipper.page, PAGE_BYTES)
-        entries = entries[len(page) :]
-        match await shipper.append(stream, page, top):
-            case Appended():
-                top = page[-1].id
-            case Refused() | Elsewhere():
-                return None
-    return top
 
 
 def advance(ledger: Ledger, stream: str, chunk: Chunk, top: StreamId, *, whole: bool) -> None:

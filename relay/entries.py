@@ -1,9 +1,11 @@
 """What goes into which stream under which id. Pure."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
+
+from asyncpg import Record
 
 from outbox.streams import Keys
 from relay.snapshot import Snapshot, Xid
@@ -27,17 +29,25 @@ class StreamId(NamedTuple):
 ZERO = StreamId(0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An outbox row as the relay reads it: `envelope` is the entry's JSON, made by Postgres."""
+class Row(NamedTuple):
+    """An outbox row as the relay reads it. A tuple, because there are many: it is made at once, and sorts by id.
+    `channels` has spaces between the names; `envelope` is the entry's JSON, made by Postgres."""
 
     id: int
     xid: Xid
-    channels: list[str]
+    channels: str
     priority: str
     attempt: int
     origin: str
     envelope: str
+
+
+FIELDS = len(Row._fields)
+
+
+def row_of(record: Record) -> Row:
+    """The first columns of a record, which every statement that reads rows has in this order (`{row}`)."""
+    return Row._make(record[:FIELDS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +64,7 @@ class Tick:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry of one stream."""
 
     id: StreamId
@@ -63,24 +72,37 @@ class Entry:
     attempt: int
 
 
-def page_of(entries: Sequence[Entry], most: int, size: int) -> Sequence[Entry]:
-    """The first of them: at most so many, and not much over so many bytes; at least one."""
-    total = 0
-    for number, entry in enumerate(entries[:most]):
-        if number and total > size:
-            return entries[:number]
-        total += len(entry.envelope)
-    return entries[:most]
-
-
-def by_stream(ms: int, rows: Iterable[Row], keys: Keys) -> dict[str, list[Entry]]:
-    """The entries of one tick, by stream, in the order of their ids."""
-    streams: dict[str, list[Entry]] = {}
-    for row in sorted(rows, key=lambda row: row.id):
-        entry = Entry(StreamId(ms, row.id), row.envelope, row.attempt)
-        for channel in row.channels:
-            streams.setdefault(keys.stream(channel, row.priority), []).append(entry)
+def by_stream(rows: Iterable[Row], keys: Keys) -> dict[str, list[Row]]:
+    """Rows of one tick by stream, in the order of their ids."""
+    streams: dict[str, list[Row]] = {}
+    roads: dict[tuple[str, str], list[list[Row]]] = {}  # few kinds of rows, many rows
+    for row in sorted(rows):
+        road = row.channels, row.priority
+        if road not in roads:
+            names = [keys.stream(channel, row.priority) for channel in row.channels.split()]
+            roads[road] = [streams.setdefault(name, []) for name in names]
+        for stream in roads[road]:
+            stream.append(row)
     return streams
+
+
+def of_tick(ms: int, rows: Iterable[Row]) -> Iterator[Entry]:
+    """The entries of one tick in one stream."""
+    return (Entry(StreamId(ms, row.id), row.envelope, row.attempt) for row in rows)
+
+
+def pages(entries: Iterable[Entry], most: int, size: int) -> Iterator[list[Entry]]:
+    """In order, each page with at most so many entries of one attempt number, and not much over so many bytes."""
+    page: list[Entry] = []
+    room = size
+    for entry in entries:
+        if page and (len(page) == most or room < 0 or entry.attempt != page[0].attempt):
+            yield page
+            page, room = [], size
+        page.append(entry)
+        room -= len(entry.envelope)
+    if page:
+        yield page
 
 
 def across_ticks(ticks: Sequence[Tick], rows: Iterable[Row], after: StreamId) -> list[Entry]:
@@ -95,4 +117,4 @@ def across_ticks(ticks: Sequence[Tick], rows: Iterable[Row], after: StreamId) ->
         while not ticks[at].snapshot.sees(row.xid):
             at += 1
         entries.append(Entry(StreamId(ticks[at].ms, row.id), row.envelope, row.attempt))
-    return sorted((entry for entry in entries if entry.id > after), key=lambda entry: entry.id)
+    return sorted(entry for entry in entries if entry.id > after)

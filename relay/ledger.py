@@ -9,8 +9,9 @@ from db import relay as sql
 from db.pool import Connection
 from outbox.errors import OutboxError
 from outbox.streams import Keys
-from relay.entries import ZERO, Row, StreamId, Tick
-from relay.snapshot import GENESIS, Snapshot, Xid
+from relay.entries import ZERO, StreamId, Tick
+from relay.look import Part
+from relay.snapshot import GENESIS, Snapshot
 
 
 @dataclass(slots=True)
@@ -51,18 +52,6 @@ def tick_of(record: Record) -> Tick:
     )
 
 
-def row_of(record: Record) -> Row:
-    return Row(
-        id=record["id"],
-        xid=Xid(record["xid"]),
-        channels=record["channels"],
-        priority=record["priority"],
-        attempt=record["attempt"],
-        origin=record["origin"],
-        envelope=record["envelope"],
-    )
-
-
 class AnotherHistoryError(OutboxError):
     """The database's transaction ids are not those that the ticks were made by. A person must decide."""
 
@@ -89,16 +78,6 @@ async def load(conn: Connection, keys: Keys) -> Ledger:
         tops={keys.of_lane(lane): StreamId.parse(top) for lane, top in tick.tops.items()},
         behind=dict.fromkeys(map(keys.of_lane, tick.behind)),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What the next tick shall hold."""
-
-    snapshot: Snapshot
-    rows: list[Row]
-    solo: Xid | None
-    bytes: int
 
 
 async def add_tick(conn: Connection, ledger: Ledger, keys: Keys, part: Part) -> Tick | None:

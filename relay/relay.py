@@ -1,6 +1,7 @@
 """One step of the relay: finish the tick in doubt → look → tick → ship → catch up → promote what is due → rest."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -10,11 +11,12 @@ from outbox.log import get
 from outbox.settings import Settings
 from relay import metrics
 from relay.catch_up import catch_up
-from relay.entries import Row, Tick
+from relay.entries import Row, Tick, by_stream
 from relay.lead import Lead
-from relay.ledger import AnotherHistoryError, Ledger, Part, add_tick, load, row_of
-from relay.ship import TICK_BYTES, TICK_ROWS, Shipper
-from relay.snapshot import Snapshot, Xid, bound
+from relay.ledger import AnotherHistoryError, Ledger, add_tick, load
+from relay.look import Look, look
+from relay.ship import Job, Shipper, finished
+from relay.snapshot import Snapshot, Xid
 from relay.verify import Droppable, verify
 from relay.wake import ASLEEP_FLAG, AWAKE_FLAG, Mode, Sleep
 
@@ -38,7 +40,12 @@ class Relay:
     sleep: Sleep
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # a step, or a verification
     conn: Connection | None = None
+    conn_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # one statement at a time
     ledger: Ledger | None = None
+    # What the last look saw that found nothing: the next one need not go through that again, nor through what a
+    # transaction that was open then has written, until it ends.
+    seen: Snapshot | None = None
+    ahead: Look | None = None  # of the rows behind the last tick, taken while that was being appended
     droppable: Droppable | None = None
     cause: str = "start"
     waiting_since: float | None = None  # for how long rows may have been waiting
@@ -66,7 +73,7 @@ class Relay:
         return self.conn
 
     def forget(self) -> None:
-        self.ledger = None
+        self.ledger = self.ahead = self.seen = None
         self.sleep.forget()
 
     async def work(self, conn: Connection) -> float:
@@ -79,13 +86,13 @@ class Relay:
             self.ledger = await self.loaded(conn)
         ledger = self.ledger
         if ledger.in_doubt and ledger.tick:
-            await self.shipper.ship_tick(conn, ledger, ledger.tick, None)
-        found, seen = await self.advance(conn, ledger)
+            await self.shipper.ship_tick(Job(conn, self.conn_lock, ledger, ledger.tick), None)
+        looked = await self.advance(conn, ledger)
         if ledger.stale:
             return 0  # another relay was here: see what it did
         moved = await catch_up(conn, self.shipper, ledger)
-        await self.promote(conn, found)
-        return 0 if moved and ledger.behind else await self.rest(conn, found, seen)
+        await self.promote(conn, busy=bool(looked.rows))
+        return 0 if moved and ledger.behind else await self.rest(conn, looked)
 
     async def loaded(self, conn: Connection) -> Ledger:
         self.forget()
@@ -99,33 +106,42 @@ class Relay:
             metrics.BEHIND.labels(stream).set(1)
         return ledger
 
-    async def advance(self, conn: Connection, ledger: Ledger) -> tuple[bool, Snapshot]:
+    async def advance(self, conn: Connection, ledger: Ledger) -> Look:
         """Look; if there are rows, make a tick of them and ship it. Repeating is safe: a tick is made once,
         by its key, and its ids follow from it."""
         began_at = monotonic()
-        before = ledger.snapshot
-        records = await sql.look(conn, before.xmax, before.xip, TICK_ROWS + 1, TICK_BYTES)
-        seen = Snapshot.parse(records[0]["snapshot"])
-        if records[0]["id"] is None:
+        looked = self.ahead or await look(conn, self.seen or ledger.snapshot)
+        self.ahead, self.seen = None, None if looked.rows else looked.seen
+        if not looked.rows:
             self.waiting_since = None
-            return False, seen
-        rows = [row_of(record) for record in records]
-        self.refuse_foreign(rows, seen)
-        all_read = records[0]["there"] == len(records) <= TICK_ROWS
-        snapshot, solo = bound(before, seen, [row.xid for row in rows], all_read=all_read)
-        rows = [row for row in rows if snapshot.sees(row.xid)]
-        part = Part(snapshot, rows, solo, int(records[len(rows) - 1]["bytes"]))
+            return looked
+        self.refuse_foreign(looked.rows, looked.seen)
+        part = looked.part()
         tick = await add_tick(conn, ledger, self.settings.keys, part)
         if tick is None:
             metrics.COLLISIONS.inc()
             log.info("relay.collided", tick=ledger.tick.no + 1 if ledger.tick else 1)
             ledger.stale = True
-            return True, seen
-        await self.shipper.ship_tick(conn, ledger, tick, rows)
-        self.shipped(tick, rows, began_at)
-        if all_read:
+            return looked
+        await self.ship(Job(conn, self.conn_lock, ledger, tick), part.rows, more=not looked.all_read)
+        self.shipped(tick, part.rows, began_at)
+        if looked.all_read:
             self.waiting_since = None
-        return True, seen
+        return looked
+
+    async def ship(self, job: Job, rows: list[Row], *, more: bool) -> None:
+        """The tick into the streams; where there is more, Postgres reads it meanwhile. What it finds becomes a tick
+        only when this one is whole (I3), for both are waited for, even where one fails."""
+        streams = by_stream(rows, self.settings.keys)
+        shipping = self.shipper.ship_tick(job, streams)
+        if not more or job.tick.solo is not None:  # which is read page by page, on this connection
+            await shipping
+            return
+        _, self.ahead = await finished(shipping, self.look_ahead(job))
+
+    async def look_ahead(self, job: Job) -> Look:
+        async with self.conn_lock:
+            return await look(job.conn, job.tick.snapshot)
 
     def refuse_foreign(self, rows: list[Row], seen: Snapshot) -> None:
         """Rows of transactions that have not begun yet were copied from another database."""
@@ -139,14 +155,14 @@ class Relay:
     def shipped(self, tick: Tick, rows: list[Row], began_at: float) -> None:
         metrics.TICKS.inc()
         metrics.WAKE_UPS.labels(self.cause).inc()
-        for row in rows:
-            if row.origin == "producer":
-                for channel in row.channels:
-                    metrics.CREATED.labels(channel).inc()
+        created = Counter(row.channels for row in rows if row.origin == "producer")
+        for channels, number in created.items():
+            for channel in channels.split():
+                metrics.CREATED.labels(channel).inc(number)
         metrics.SHIP_SECONDS.observe(monotonic() - began_at)
         log.debug("relay.shipped", tick=tick.no, rows=len(rows), cause=self.cause)
 
-    async def promote(self, conn: Connection, busy: bool) -> None:
+    async def promote(self, conn: Connection, *, busy: bool) -> None:
         """Put what is due into the outbox. Asked after every look that found nothing, because whoever
         schedules something while the flag says awake does not notify."""
         if busy and monotonic() - self.due_checked_at < DUE_SECONDS:
@@ -168,18 +184,20 @@ class Relay:
             ledger = self.ledger
             self.droppable = await verify(self.conn, self.shipper, ledger)
             metrics.LAG_SECONDS.set(self.lag())
-            rows = await sql.backlog(self.conn, ledger.snapshot.xmax, ledger.snapshot.xip)
+            base = self.seen or ledger.snapshot
+            rows = await sql.backlog(self.conn, base.xmax, base.xip)
             metrics.LAG_ROWS.set(rows)
             return bool(ledger.stale or ledger.behind)
 
-    async def rest(self, conn: Connection, found: bool, seen: Snapshot) -> float:
+    async def rest(self, conn: Connection, looked: Look) -> float:
         """Tell producers whether to notify, and how long this relay waits if nobody does."""
         now = monotonic()
-        if found:
+        if looked.rows:
             if self.sleep.found(now):
                 await sql.set_flag(conn, AWAKE_FLAG)
-            return 0
-        if self.sleep.found_nothing(now, seen):
+            if not looked.all_read:
+                return 0
+        elif self.sleep.found_nothing(now, looked.seen):
             await sql.set_flag(conn, ASLEEP_FLAG)
             self.sleep.fell(Xid(await sql.new_xid(conn)))
         pause = min(self.sleep.next_pause(), max(self.lead.renew_at - now, 0.001))

@@ -1,22 +1,42 @@
 """A tick into the streams: compare-and-append, and what a stream that ends elsewhere means."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from db import relay as sql
 from db.pool import Connection
 from outbox.log import get
 from outbox.streams import Keys
 from relay import metrics
-from relay.entries import Entry, Row, StreamId, Tick, by_stream, page_of
-from relay.ledger import Ledger, row_of
+from relay.entries import Entry, Row, StreamId, Tick, by_stream, of_tick, pages, row_of
+from relay.ledger import Ledger
 from relay.streams import PAGE, Appended, Elsewhere, Refused, Streams
 
 log = get("relay")
-TICK_ROWS = 5000  # a tick holds no more, unless one transaction alone does
-TICK_BYTES = 8 * 1024 * 1024  # nor much more of payload: a relay must fit a small container, whatever comes
-PAGE_BYTES = 1024 * 1024  # a script call
+PAGE_BYTES = 512 * 1024  # a script call
+
+# Rows of one tick by stream, in the order of their ids.
+Rows = Mapping[str, Sequence[Row]]
+
+
+class Fitting:
+    """Pages for as long as the stream has room for them; `full` says so where they ended early."""
+
+    def __init__(self, pages: Iterator[Sequence[Entry]], most: int, length: int) -> None:
+        self.pages = pages
+        self.most = most
+        self.length = length
+        self.full: Refused | None = None
+
+    def __iter__(self) -> Iterator[Sequence[Entry]]:
+        for page in self.pages:
+            if self.length + len(page) > self.most:
+                self.full = Refused(f"it holds {self.length} entries and may hold {self.most}")
+                return
+            self.length += len(page)
+            yield page
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +52,16 @@ class Job:
         """Whether an id above the expected one is a relay's own."""
         async with self.lock:
             return await is_of_a_tick(self.conn, top)
+
+
+async def finished(*work: Awaitable[Any]) -> list[Any]:
+    """What each of them returns. All are waited for, even where one fails: none may still be at work when the tick is
+    tried again."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
 
 
 async def is_of_a_tick(conn: Connection, top: StreamId) -> bool:
@@ -55,77 +85,72 @@ class Shipper:
         """Entries a call; a fifth of a short limit, so that a stream below ROOM of it takes one."""
         return max(1, min(PAGE, self.max_length // 5))
 
-    async def ship_tick(
-        self, conn: Connection, ledger: Ledger, tick: Tick, rows: Sequence[Row] | None
-    ) -> None:
+    async def ship_tick(self, job: Job, rows: Rows | None) -> None:
         """Bring the last tick wholly into Redis; `rows` are its rows if they are at hand."""
-        if tick.solo is not None:
-            await self.ship_solo(conn, ledger, tick)
+        if job.tick.solo is not None:
+            await self.ship_solo(job)
         else:
-            if rows is None:
-                rows = await self.read_tick(conn, ledger, tick)
-            await self.ship_rows(conn, ledger, tick, rows)
-        ledger.in_doubt = False
+            await self.ship_rows(job, await self.read_tick(job) if rows is None else rows)
+        job.ledger.in_doubt = False
 
-    async def read_tick(self, conn: Connection, ledger: Ledger, tick: Tick) -> list[Row]:
-        before = ledger.previous
-        records = await sql.tick_rows(conn, before.xmax, tick.snapshot.xmax, before.xip, str(tick.snapshot))
-        return [row_of(record) for record in records]
+    async def read_tick(self, job: Job) -> Rows:
+        before, tick = job.ledger.previous, job.tick
+        records = await sql.tick_rows(
+            job.conn, before.xmax, tick.snapshot.xmax, before.xip, str(tick.snapshot)
+        )
+        return by_stream(map(row_of, records), self.keys)
 
-    async def ship_solo(self, conn: Connection, ledger: Ledger, tick: Tick) -> None:
-        assert tick.solo is not None
+    async def ship_solo(self, job: Job) -> None:
+        assert job.tick.solo is not None
         after = 0
-        page = max(1, tick.rows)  # as many as one look could carry
-        while records := await sql.solo_rows(conn, tick.solo, after, page):
-            await self.ship_rows(conn, ledger, tick, [row_of(record) for record in records])
+        page = max(1, job.tick.rows)  # as many as one look could carry
+        while records := await sql.solo_rows(job.conn, job.tick.solo, after, page):
+            await self.ship_rows(job, by_stream(map(row_of, records), self.keys))
             after = records[-1]["id"]
 
-    async def ship_rows(self, conn: Connection, ledger: Ledger, tick: Tick, rows: Sequence[Row]) -> None:
-        streams = by_stream(tick.ms, rows, self.keys)
-        job = Job(conn, asyncio.Lock(), ledger, tick)
-        live = [item for item in streams.items() if item[0] not in ledger.behind]
-        # All are waited for, even where one fails: none may still be at work when the tick is tried again.
-        results = await asyncio.gather(
-            *(self.ship_stream(job, *item) for item in live), return_exceptions=True
-        )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+    async def ship_rows(self, job: Job, rows: Rows) -> None:
+        live = [item for item in rows.items() if item[0] not in job.ledger.behind]
+        await finished(*(self.ship_stream(job, *item) for item in live))
 
-    async def ship_stream(self, job: Job, stream: str, entries: list[Entry]) -> None:
-        while entries:
-            page = page_of(entries, self.page, PAGE_BYTES)
-            expected = job.ledger.top(stream)
-            match await self.append(stream, page, expected):
-                case Appended():
-                    job.ledger.tops[stream] = page[-1].id
-                    entries = entries[len(page) :]
+    async def ship_stream(self, job: Job, stream: str, rows: Sequence[Row]) -> None:
+        """Whatever is there already is skipped: an append in doubt, or another relay."""
+        ledger, ms = job.ledger, job.tick.ms
+        while rows:
+            expected = ledger.top(stream)
+            top, problem = await self.append(stream, of_tick(ms, rows), expected)
+            ledger.tops[stream] = top
+            match problem:
+                case None:
+                    return
                 case Refused(why):
                     log.warning("relay.stream_refused", stream=stream, reason=why)
-                    self.leave_behind(job.ledger, stream)
+                    self.leave_behind(ledger, stream)
                     return
-                case Elsewhere(top):
-                    if top < expected or not await job.is_ours(top):
-                        self.lost(job.ledger, stream, expected, top)
+                case Elsewhere(found):
+                    if found < top or not await job.is_ours(found):
+                        self.lost(ledger, stream, top, found)
                         return
-                    # An append in doubt, or another relay: what is there is skipped.
-                    job.ledger.tops[stream] = top
-                    rest = [entry for entry in entries if entry.id > top]
-                    metrics.SKIPPED.labels(stream).inc(len(entries) - len(rest))
-                    entries = rest
+                    ledger.tops[stream] = found
+                    left = [row for row in rows if (ms, row.id) > top]
+                    rows = [row for row in left if (ms, row.id) > found]
+                    metrics.SKIPPED.labels(stream).inc(len(left) - len(rows))
 
     async def append(
-        self, stream: str, page: Sequence[Entry], expected: StreamId
-    ) -> Appended | Elsewhere | Refused:
-        """Compare-and-append under the length limit: a stream that is full takes nothing."""
-        if self.lengths.setdefault(stream, 0) + len(page) > self.max_length:
-            return Refused(f"it holds {self.lengths[stream]} entries and may hold {self.max_length}")
-        result = await self.streams.append(stream, page, expected)
-        if isinstance(result, Appended):
-            self.lengths[stream] = result.length
-            metrics.SHIPPED.labels(stream).inc(len(page))
-            metrics.QUEUE_LENGTH.labels(stream).set(result.length)
-        return result
+        self, stream: str, entries: Iterable[Entry], expected: StreamId
+    ) -> tuple[StreamId, Refused | Elsewhere | None]:
+        """Compare-and-append under the length limit: a stream that is full takes nothing. Returns where the stream
+        ends, as far as entries were added, and why not all were."""
+        fitting = Fitting(pages(entries, self.page, PAGE_BYTES), self.max_length, self.lengths.get(stream, 0))
+        for result in await self.streams.append(stream, fitting, expected):
+            match result:
+                case Appended(number, top, length):
+                    metrics.SHIPPED.labels(stream).inc(number)
+                    metrics.QUEUE_LENGTH.labels(stream).set(length)
+                    self.lengths[stream] = length
+                    expected = top
+                case problem:
+                    return expected, problem
+        return expected, fitting.full
 
     def lost(self, ledger: Ledger, stream: str, expected: StreamId, top: StreamId) -> None:
         log.error("relay.redis_lost_entries", stream=stream, expected=str(expected), found=str(top))

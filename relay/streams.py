@@ -1,22 +1,27 @@
 """Redis as the relay sees it: where each stream ends, and compare-and-append."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
 from relay.entries import ZERO, Entry, StreamId
 
 SCRIPT = (Path(__file__).parent / "append.lua").read_text(encoding="utf-8")
-PAGE = 1000  # entries a script call: some 5 ms of Redis' one thread
+PAGE = 500  # entries a script call: some 5 ms of Redis' one thread
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """The stream ends with the last entry now, and is so long."""
+    """So many entries are there now; the stream ends with the last of them, and is so long."""
 
+    entries: int
+    top: StreamId
     length: int
 
 
@@ -34,6 +39,9 @@ class Refused:
     why: str
 
 
+Result = Appended | Elsewhere | Refused
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """A stream's end, length and oldest entry; `usable` is False where the key holds something else."""
@@ -49,33 +57,46 @@ class Streams:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._append = redis.register_script(SCRIPT)
 
-    async def append(
-        self, stream: str, entries: Sequence[Entry], expected: StreamId
-    ) -> Appended | Elsewhere | Refused:
-        """Add a page of entries, at most PAGE, if the stream ends with `expected`."""
-        args: list[str] = [str(expected)]
-        for entry in entries:
-            args += (str(entry.id), entry.envelope, str(entry.attempt))
+    async def append(self, stream: str, pages: Iterable[Sequence[Entry]], expected: StreamId) -> list[Result]:
+        """Add pages of at most PAGE entries, each of one attempt number, if the stream ends with `expected`. A result
+        for each page.
+
+        All are under way at once: Redis works on one while the next is being packed. Each expects the last id of the
+        one before, so behind a page that was not added nothing is.
+        """
+        sent = []
+        async with self._connection() as connection:
+            for page in pages:
+                await connection.send_command("EVAL", SCRIPT, 1, stream, *arguments(page, expected))
+                expected = page[-1].id
+                sent.append((len(page), expected))
+            return [await result(connection, *each) for each in sent]
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AbstractConnection]:
+        """One to send on and to read from in turns. It is closed where answers may be left in it."""
+        pool = self.redis.connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
         try:
-            done, answer = await self._append(keys=[stream], args=args)
-        except ResponseError as error:  # of this key, or of all writes; the connection is fine
-            return Refused(str(error).partition(" script:")[0])
-        return Appended(answer) if done else Elsewhere(StreamId.parse(answer))
+            yield connection
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
 
     async def state(self, stream: str) -> State:
         """Where a stream ends. A stream that is not there ends at zero."""
-        try:
-            info = await self.redis.xinfo_stream(stream)
-        except ResponseError as error:
-            return State(usable="no such key" in str(error))
-        first = info["first-entry"]
-        return State(
-            top=StreamId.parse(info["last-generated-id"]),
-            length=info["length"],
-            first=StreamId.parse(first[0]) if first else None,
-        )
+        [state] = await self.states([stream])
+        return state
+
+    async def states(self, streams: Sequence[str]) -> list[State]:
+        """Where each of them ends, in one round trip however many there are."""
+        pipeline = self.redis.pipeline(transaction=False)
+        for stream in streams:
+            pipeline.xinfo_stream(stream)
+        return [state_of(answer) for answer in await pipeline.execute(raise_on_error=False)]
 
     async def pending(self, stream: str) -> dict[str, int]:
         """Entries taken but not settled, by consumer group."""
@@ -87,3 +108,33 @@ class Streams:
 
     async def delete(self, stream: str) -> None:
         await self.redis.delete(stream)
+
+
+def arguments(page: Sequence[Entry], expected: StreamId) -> list[str]:
+    """append.lua's ARGV."""
+    args = [str(expected), str(page[0].attempt)]
+    for (ms, row), envelope, _ in page:
+        args += (f"{ms}-{row}", envelope)
+    return args
+
+
+def state_of(answer: Any) -> State:
+    """From XINFO STREAM. Raises what is no answer of this key."""
+    if isinstance(answer, ResponseError):
+        return State(usable="no such key" in str(answer))
+    if isinstance(answer, Exception):
+        raise answer
+    first = answer["first-entry"]
+    return State(
+        top=StreamId.parse(answer["last-generated-id"]),
+        length=answer["length"],
+        first=StreamId.parse(first[0]) if first else None,
+    )
+
+
+async def result(connection: AbstractConnection, entries: int, top: StreamId) -> Result:
+    try:
+        done, answer = await connection.read_response()
+    except ResponseError as error:  # of this key, or of all writes; the connection is fine
+        return Refused(str(error).partition(" script:")[0])
+    return Appended(entries, top, answer) if done else Elsewhere(StreamId.parse(answer))

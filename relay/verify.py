@@ -1,6 +1,5 @@
 """Where the streams really end: a loss shows even where nothing is appended; and what may therefore be dropped."""
 
-import asyncio
 from dataclasses import dataclass
 
 from db.pool import Connection
@@ -22,7 +21,7 @@ class Droppable:
 async def verify(conn: Connection, shipper: Shipper, ledger: Ledger) -> Droppable | None:
     """Compare every stream's end with the ledger. None where something is being mended, or cannot be read."""
     names = [*ledger.tops, *(stream for stream in ledger.behind if stream not in ledger.tops)]
-    states = await asyncio.gather(*map(shipper.streams.state, names))
+    states = await shipper.streams.states(names)
     for stream, state in zip(names, states, strict=True):
         shipper.lengths[stream] = state.length
         metrics.QUEUE_LENGTH.labels(stream).set(state.length)

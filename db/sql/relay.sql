@@ -1,3 +1,7 @@
+-- name: row
+-- No statement but columns, put where the others say {row}: what the relay knows of a row (relay.entries.Row).
+id, xid, array_to_string(channels, ' ') AS channels, priority, attempt, origin, {envelope} AS envelope
+
 -- name: envelope
 -- No statement but an expression, put where the others say {envelope}: a row's entry as JSON, field for field
 -- what outbox.envelope.Envelope.to_entry writes (a test compares them). Concatenation is four times as fast as
@@ -19,25 +23,26 @@ SELECT no, ms, snapshot::text, tops::text, behind, solo, rows, bytes
 FROM notify.relay_ticks ORDER BY no DESC LIMIT 2
 
 -- name: look
--- One statement, so one snapshot: the rows and pg_current_snapshot() belong together. Two ranges of the
--- index (xid, id): what began after the previous tick, and what was in progress then. Cost follows the rows
--- found, not the age of the oldest open transaction. At most $3 rows, and no more than about $4 bytes of payload;
--- `there` counts what the row limit let through, so the caller knows whether it has them all. Always gives
--- at least one row, for the snapshot.
-SELECT s.snapshot::text, o.*
-FROM (SELECT pg_current_snapshot() AS snapshot) s
-LEFT JOIN LATERAL (
-  SELECT id, xid, channels, priority, attempt, origin, {envelope} AS envelope, there, before + own AS bytes
-  FROM (SELECT r.*, count(*) OVER () AS there, pg_column_size(payload) AS own,
-               sum(pg_column_size(payload)) OVER (ORDER BY xid, id ROWS UNBOUNDED PRECEDING)
-                 - pg_column_size(payload) AS before
-        FROM ((SELECT * FROM notify.outbox WHERE xid >= $1 ORDER BY xid, id LIMIT $3)
-              UNION ALL
-              (SELECT * FROM notify.outbox WHERE xid = ANY ($2::xid8[]) ORDER BY xid, id LIMIT $3)
-              ORDER BY xid, id LIMIT $3) r) w
-  WHERE before <= $4
-) o ON true
-ORDER BY o.xid, o.id
+-- One statement, so one snapshot: the first row is that snapshot, in place of an envelope; what it sees follows. Two
+-- ranges of the index (xid, id): what began after the previous tick, and what was in progress then and has ended
+-- since. Cost follows the rows found, not the age of the oldest open transaction nor the rows it has written. At
+-- most $3 rows, and no more than about $4 bytes of payload.
+SELECT 0::bigint AS id, '0'::xid8 AS xid, '' AS channels, '' AS priority, 0::smallint AS attempt, '' AS origin,
+       pg_current_snapshot()::text AS envelope, 0 AS bytes
+UNION ALL
+SELECT id, xid, channels, priority, attempt, origin, envelope, bytes
+FROM (SELECT r.*, sum(own) OVER (ORDER BY xid, id ROWS UNBOUNDED PRECEDING) AS bytes
+      FROM ((SELECT {row}, pg_column_size(payload) AS own
+             FROM notify.outbox WHERE xid >= $1 ORDER BY xid, id LIMIT $3)
+            UNION ALL
+            (SELECT {row}, pg_column_size(payload) AS own
+             FROM unnest($2::xid8[]) AS ended
+             CROSS JOIN LATERAL (SELECT * FROM notify.outbox WHERE xid = ended ORDER BY id LIMIT $3) o
+             WHERE pg_visible_in_snapshot(ended, pg_current_snapshot())
+             ORDER BY xid, id LIMIT $3)
+            ORDER BY xid, id LIMIT $3) r) w
+WHERE bytes - own <= $4
+ORDER BY xid, id
 
 -- name: insert_tick
 -- One autocommitted statement: a relay frozen at any point holds nothing open that another would wait for.
@@ -51,7 +56,7 @@ RETURNING ms
 
 -- name: tick_rows
 -- The rows of a tick again, for a relay that finds it in doubt. Index (xid, id), as look.
-SELECT id, xid, channels, priority, attempt, origin, {envelope} AS envelope
+SELECT {row}
 FROM (SELECT * FROM notify.outbox WHERE xid >= $1 AND xid < $2
       UNION ALL
       SELECT * FROM notify.outbox WHERE xid = ANY ($3::xid8[])) r
@@ -59,7 +64,7 @@ WHERE pg_visible_in_snapshot(xid, $4::text::pg_snapshot)
 
 -- name: solo_rows
 -- A page of one big transaction, in order of id: exactly a range of the index (xid, id).
-SELECT id, xid, channels, priority, attempt, origin, {envelope} AS envelope
+SELECT {row}
 FROM notify.outbox WHERE xid = $1 AND id > $2 ORDER BY id LIMIT $3
 
 -- name: solo_top
@@ -70,7 +75,7 @@ SELECT max(id) FROM notify.outbox WHERE xid = $1
 -- What one stream should hold of the ticks between two snapshots, without what is settled already: a flushed
 -- stream comes back as its backlog, not as its history. What is being sent stays in: its worker may be dead.
 -- Index (xid, id), then the deliveries' primary key.
-SELECT id, xid, channels, priority, attempt, origin, {envelope} AS envelope
+SELECT {row}
 FROM (SELECT * FROM notify.outbox WHERE xid >= $1 AND xid < $2
       UNION ALL
       SELECT * FROM notify.outbox WHERE xid = ANY ($3::xid8[])) r
@@ -187,7 +192,10 @@ WHERE no < (SELECT min(no) - 1 FROM notify.relay_ticks WHERE max_id >= $1)
   AND no < (SELECT max(no) - 1 FROM notify.relay_ticks)
 
 -- name: backlog
--- Rows that no tick holds yet, counted up to 10,000: a gauge must not cost what it measures. Index only.
+-- Rows that no tick holds yet, counted up to 10,000: a gauge must not cost what it measures. Index only; what an
+-- open transaction has written is passed over, as in look.
 SELECT count(*) FROM (
   SELECT FROM notify.outbox
-  WHERE xid >= $1 OR xid = ANY ($2::xid8[]) LIMIT 10000) r
+  WHERE xid >= $1 OR xid = ANY (ARRAY(
+    SELECT ended FROM unnest($2::xid8[]) AS ended WHERE pg_visible_in_snapshot(ended, pg_current_snapshot())))
+  LIMIT 10000) r

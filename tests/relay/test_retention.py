@@ -28,7 +28,7 @@ async def test_a_backlog_older_than_the_retention_is_relayed_whole(
     small: Settings, producer: Connection, admin: Connection, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The relay was away for longer than the retention; its consumers are quick, so streams are often empty."""
-    monkeypatch.setattr("relay.relay.TICK_ROWS", 20)
+    monkeypatch.setattr("relay.look.TICK_ROWS", 20)
     monkeypatch.setattr("relay.upkeep.EVERY_SECONDS", 0.01)
     await admin.execute("SELECT setval('notify.outbox_id_seq', 999800)")
     for start in range(1, 600, 10):
