@@ -66,7 +66,7 @@ async def test_a_server_that_goes_down_between_two_looks_is_waited_for(
         await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
         return True
 
-    monkeypatch.setattr(reach.status, "schema_is_there", crash)
+    monkeypatch.setattr("db.status.schema_is_there", crash)
     with pytest.raises(reach.UnreachableError, match="cannot be used") as told:
         await reach.all_of(settings, "relay", 0)
     assert told.value.passing

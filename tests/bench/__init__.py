@@ -1,0 +1,1 @@
+"""The instruments must not lie either."""
