@@ -7,7 +7,7 @@ PY    ?= python3
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test check format lint types arrows fire lock
+.PHONY: help install up down logs reset test check format lint types arrows chaos lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -37,7 +37,7 @@ reset: install  ## stop and delete all local data
 test: install  ## run the tests (their servers start by themselves)
 	@cd $(ROOT) && $(BIN)/python -m pytest -n 3 --dist worksteal -q
 
-check: format lint types arrows test  ## what CI runs: format, lint, types, import arrows, tests
+check: format lint types arrows test chaos  ## what CI runs: format, lint, types, import arrows, tests, chaos
 
 format: install
 	@cd $(ROOT) && $(BIN)/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ."; exit 1; }
@@ -51,8 +51,8 @@ types: install
 arrows: install
 	@cd $(ROOT) && $(BIN)/lint-imports --no-cache
 
-fire: install  ## kill -9 the relay 50 times and flush Redis 5 times during 20,000 notifications, then audit
-	@cd $(ROOT) && $(BIN)/python -m bench.fire $(ARGS)
+chaos: install  ## a thousand faults against real processes while producers write, then an audit (LONG=1: 10 M rows)
+	@cd $(ROOT) && $(BIN)/python -m bench.chaos $(if $(LONG),--long) $(ARGS)
 
 lock: install  ## write the lock files anew from pyproject.toml (needs uv)
 	@cd $(ROOT) && for l in "dev --all-extras" "runtime" "mailsink --extra=mailsink"; do set -- $$l; \

@@ -20,7 +20,7 @@ from bench.chaos.audit import audit
 from bench.chaos.driver import KINDS, Driver, planned
 from bench.chaos.ground import new_folder
 from bench.chaos.kin import Kin
-from bench.chaos.report import Report, report_of, save, show
+from bench.chaos.report import Report, draw, report_of, save, show
 from bench.chaos.stage import Stage
 from bench.chaos.writers import Plan, Writer, client_of
 
@@ -28,6 +28,8 @@ WRITERS = 6
 POSTERS = 2
 QUIET_SECONDS = 15  # between two lines where nobody watches a bar
 STILL_SECONDS = 90  # nothing has arrived for so long: it will not
+# 10 M notifications in large transactions, few of them by mail: a mail is a file at the sink.
+LONG = {"rows": 10_000_000, "faults": 10_000, "minutes": 90.0, "batch": 400, "mail_share": 0.001}
 console = Console()
 
 
@@ -128,6 +130,7 @@ async def chaos(run: Run) -> Report:
     report = report_of(run.driver, run.account, run.stage, findings)
     report.seed, report.seconds, report.committed = run.seed, seconds, len(kept.notifications)
     report.mails = len(mails)
+    draw(report, run.driver, run.account, run.stage)
     return report
 
 
@@ -152,7 +155,7 @@ async def staged(asked: argparse.Namespace, folder: Path) -> Report:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
-    parser.add_argument("--rows", type=int, default=20_000, help="notifications to commit")
+    parser.add_argument("--rows", type=int, default=12_000, help="notifications to commit")
     parser.add_argument("--faults", type=int, default=1_050)
     parser.add_argument(
         "--minutes", type=float, default=4.5, help="how long the faults and rows are spread over"
@@ -161,8 +164,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=lambda text: text.split(","), help=f"kinds of {', '.join(KINDS)}")
     parser.add_argument("--batch", type=int, default=3, help="notifications a transaction, at most")
     parser.add_argument("--mail-share", type=float, default=0.4, help="how many go out by mail, too")
+    parser.add_argument("--long", action="store_true", help="10 M notifications in large transactions")
     parser.add_argument("--keep", type=Path, help="a folder for logs and data; a throwaway one if not given")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if asked.long:
+        parser.set_defaults(**LONG)
+        asked = parser.parse_args()
+    return asked
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ from bench.chaos.ground import HOST, Ground, free_port
 from bench.chaos.proxy import Proxy
 
 READY_SECONDS = 60
-QUOTA_BYTES = 256 * 1024**2
+QUOTA_BYTES = 512 * 1024**2
 
 
 @dataclass(slots=True)
