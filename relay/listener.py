@@ -2,17 +2,17 @@
 
 import asyncio
 from contextlib import suppress
-from time import monotonic
 from typing import Any
 
 from db.pool import OUTAGES, Connection, connect
 from outbox.log import get
-from outbox.service import backoff, describe
+from outbox.service import backoff, describe, wait
 from relay import metrics
 
 CHANNEL = "notify_relay"
+# The sum is how long a dead connection may go unnoticed.
 PING_SECONDS = 2.0
-SILENCE_SECONDS = 5.0
+SILENCE_SECONDS = 3.0
 
 log = get("relay")
 
@@ -20,19 +20,24 @@ log = get("relay")
 class Listener:
     """Sets `wake` at each notification, and at each reconnect, since one may have been missed meanwhile.
 
-    Every PING_SECONDS it notifies itself; where nothing comes back for SILENCE_SECONDS the connection is
-    dead, whatever TCP says (a dropped packet tells nobody), and is replaced.
+    Every `ping` seconds it notifies itself; where that does not come back within `silence` seconds the connection
+    is dead, whatever TCP says (a dropped packet tells nobody), and is replaced.
     """
 
-    def __init__(self, url: str, wake: asyncio.Event) -> None:
+    def __init__(
+        self, url: str, wake: asyncio.Event, ping: float = PING_SECONDS, silence: float = SILENCE_SECONDS
+    ) -> None:
         self.url = url
         self.wake = wake
-        self.heard_at = 0.0
+        self.ping = ping
+        self.silence = silence
+        self.alive = False
+        self.came_back = asyncio.Event()
         self.notified = False
 
     def check(self) -> str | None:
         """For readiness: what is wrong."""
-        if monotonic() - self.heard_at < SILENCE_SECONDS + PING_SECONDS:
+        if self.alive:
             return None
         return "the LISTEN connection is down; rows are found by polling, seconds late"
 
@@ -40,7 +45,9 @@ class Listener:
         failures = 0
         while True:
             try:
-                connection = await connect(self.url, name="relay-listen")
+                # A new connection has as long as an old one to prove that it lives.
+                async with asyncio.timeout(self.ping + self.silence):
+                    connection = await connect(self.url, name="relay-listen")
                 try:
                     failures = 0
                     await self.listen(connection)
@@ -48,32 +55,38 @@ class Listener:
                     connection.terminate()
             except OUTAGES as error:
                 failures += 1
-                metrics.LISTENING.set(0)
+                self.is_alive(False)
                 log.warning("relay.listen_lost", error=describe(error), failures=failures)
                 await asyncio.sleep(backoff(failures))
 
     async def listen(self, connection: Connection) -> None:
+        """Until the connection is lost, which it raises."""
         ping = f"{CHANNEL}_{connection.get_server_pid()}"
-        await connection.add_listener(CHANNEL, self.on_notify)
-        await connection.add_listener(ping, self.on_ping)
+        closed = asyncio.Event()
+        connection.add_termination_listener(lambda _: closed.set())
+        async with asyncio.timeout(self.silence):
+            await connection.add_listener(CHANNEL, self.on_notify)
+            await connection.add_listener(ping, self.on_ping)
         log.info("relay.listening")
-        self.heard_at = monotonic()
         self.wake.set()
         while True:
-            async with asyncio.timeout(SILENCE_SECONDS):
+            self.came_back.clear()
+            async with asyncio.timeout(self.silence):
                 await connection.execute("SELECT pg_notify($1, '')", ping)
-            await asyncio.sleep(PING_SECONDS)
-            if monotonic() - self.heard_at > SILENCE_SECONDS:
-                raise TimeoutError("nothing heard from Postgres, not even the relay's own ping")
-            metrics.LISTENING.set(1)
+                await self.came_back.wait()
+            self.is_alive(True)
+            await wait(closed, self.ping)
+
+    def is_alive(self, alive: bool) -> None:
+        self.alive = alive
+        metrics.LISTENING.set(alive)
 
     def on_notify(self, *_: Any) -> None:
-        self.heard_at = monotonic()
         self.notified = True
         self.wake.set()
 
     def on_ping(self, *_: Any) -> None:
-        self.heard_at = monotonic()
+        self.came_back.set()
 
     def take_notified(self) -> bool:
         """Whether a notification came since the last call."""

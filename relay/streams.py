@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
@@ -68,7 +69,8 @@ class Streams:
         sent = []
         async with self._connection() as connection:
             for page in pages:
-                await connection.send_command("EVAL", SCRIPT, 1, stream, *arguments(page, expected))
+                # By hiredis itself: redis-py packs in Python, which takes longer than all else the relay does.
+                await connection.send_packed_command(pack_command(command(stream, page, expected)))  # type: ignore[arg-type]
                 expected = page[-1].id
                 sent.append((len(page), expected))
             return [await result(connection, *each) for each in sent]
@@ -110,12 +112,12 @@ class Streams:
         await self.redis.delete(stream)
 
 
-def arguments(page: Sequence[Entry], expected: StreamId) -> list[str]:
-    """append.lua's ARGV."""
-    args = [str(expected), str(page[0].attempt)]
+def command(stream: str, page: Sequence[Entry], expected: StreamId) -> tuple[str, ...]:
+    """One call of append.lua."""
+    args = ["EVAL", SCRIPT, "1", stream, str(expected), str(page[0].attempt)]
     for (ms, row), envelope, _ in page:
         args += (f"{ms}-{row}", envelope)
-    return args
+    return tuple(args)
 
 
 def state_of(answer: Any) -> State:

@@ -18,12 +18,14 @@ ORDER BY i.seq LIMIT $4
 
 -- name: latest
 -- What a client without a cursor gets first: the newest that are not archived, newest first. The primary key
--- backwards. The lower bound keeps someone who archives everything from having the whole inbox looked through.
+-- backwards; the page first, then its notifications: joined at once, a plan may read those of the whole span. The
+-- lower bound keeps someone who archives everything from having the whole inbox looked through.
 SELECT i.seq, i.notification_id, n.event_type, n.actor_user_id, n.payload, n.created_at, i.delivered_at,
        i.read_at, i.archived_at
-FROM notify.inbox i JOIN notify.notifications n ON n.id = i.notification_id
-WHERE i.user_id = $1 AND i.seq > $2 AND i.seq <= $3 AND i.archived_at IS NULL
-ORDER BY i.seq DESC LIMIT $4
+FROM (SELECT * FROM notify.inbox
+      WHERE user_id = $1 AND seq > $2 AND seq <= $3 AND archived_at IS NULL ORDER BY seq DESC LIMIT $4) i
+JOIN notify.notifications n ON n.id = i.notification_id
+ORDER BY i.seq DESC
 
 -- name: marks
 -- Which items of a range are read or archived, for a client that may have missed being told. A short range of

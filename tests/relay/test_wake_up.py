@@ -7,8 +7,11 @@ from time import monotonic
 import pytest
 
 from db.pool import Connection
+from outbox.service import wait
 from outbox.settings import Settings
+from relay.wake import Mode, Sleep
 from tests.relay.conftest import Reader, relaying
+from tests.relay.wakes import watching
 
 INSERT = "INSERT INTO notify.outbox (event_type, user_id) VALUES ('a', $1)"
 
@@ -38,27 +41,41 @@ async def test_a_commit_at_any_moment_around_falling_asleep_is_found_at_once(
                 await asyncio.sleep(0.001)
 
 
+LATER = """INSERT INTO notify.outbox (event_type, user_id, deliver_at)
+           VALUES ('a', 'later', clock_timestamp() + interval '20 ms')"""
+RETRY = """INSERT INTO notify.scheduled (due_at, notification_id, channels, reason)
+           SELECT clock_timestamp(), id, '{inapp}', 'retry' FROM notify.notifications LIMIT 1"""
+
+
+@pytest.mark.parametrize("statement", [LATER, RETRY], ids=["delivery date", "retry"])
+async def test_what_is_scheduled_at_any_moment_around_falling_asleep_is_found_when_due(
+    patient: Settings, admin: Connection, reader: Reader, statement: str
+) -> None:
+    stream = patient.keys.stream("inapp")
+    async with relaying(patient):
+        await admin.execute(INSERT, "first")
+        await reader.until_users(["first"])
+        for number in range(40):
+            await asyncio.sleep(random.uniform(0, 2.2 * patient.relay_linger))  # when, not for what
+            await admin.execute(statement)
+            began = monotonic()
+            while await reader.redis.xlen(stream) < number + 2:
+                assert monotonic() - began < 1, f"number {number} was not found: only the poll is left"
+                await asyncio.sleep(0.001)
+
+
 async def test_without_the_trigger_nothing_is_found(
     patient: Settings, producer: Connection, admin: Connection, reader: Reader
 ) -> None:
-    """The test above can fail: this is how."""
-    async with relaying(patient):
+    """The tests above can fail: this is how."""
+    async with watching(patient, Sleep(patient.relay_linger, patient.relay_poll)) as relay:
         await producer.execute(INSERT, "first")
         await reader.until_users(["first"])
-
-        async def asleep(_: Reader) -> bool:
-            return bool(await admin.fetchval("SELECT last_value = 1 FROM notify.relay_flag"))
-
-        await reader.until(asleep)
+        assert await wait(relay.modes[Mode.ASLEEP], 20)
         await admin.execute("ALTER TABLE notify.outbox DISABLE TRIGGER outbox_wake")
-        await asyncio.sleep(0.3)  # the relay ends its watch
+        relay.ticked.clear()
         await producer.execute(INSERT, "unheard")
-        with pytest.raises(TimeoutError):
-            await reader.until(lambda r: longer(r, 1), seconds=1)
+        assert not await wait(relay.ticked, 1)
         await admin.execute("ALTER TABLE notify.outbox ENABLE TRIGGER outbox_wake")
         await producer.execute(INSERT, "heard")
-        await reader.until_users(["first", "unheard", "heard"], seconds=1)
-
-
-async def longer(reader: Reader, length: int) -> bool:
-    return len(await reader.users()) > length
+        await reader.until_users(["first", "unheard", "heard"], seconds=2)

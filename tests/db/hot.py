@@ -1,0 +1,152 @@
+"""The hot statements, as the service calls them in a seeded database, and what their plans may do."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from db import dead, delivery, inbox, notifications
+from db import relay as sql
+from db.delivery import Claimant, Settlement, Status
+from db.pool import Connection
+from relay.relay import BY_INDEX
+from relay.ship import TICK_BYTES, TICK_ROWS
+from tests.db.seeded import FIRST_XID, ROWS_PER_XID, SOLO_ROWS, SOLO_XID, TAIL, uuid
+
+Call = Callable[[Connection, int], Awaitable[Any]]
+LOG, TICKS, TICK_MS, DUE = "outbox_xid_id_idx", "relay_ticks_pkey", "relay_ticks_ms", "scheduled_due_at"
+NOTIFICATIONS, DELIVERIES, INBOX = "notifications_pkey", "deliveries_pkey", "inbox_pkey"
+COUNTERS = "inbox_counters_pkey"
+BATCH, TOKEN = 64, UUID(int=7)
+OVERDUE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Hot:
+    """`call` gets a connection and the number of rows in the log."""
+
+    name: str
+    call: Call
+    indexes: set[str]  # all that it uses
+    rows: int  # that it may read, whatever the tables hold
+    sorts: int = 0
+    partitions: int | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def by_relay(name: str, call: Call, index: set[str], rows: int, sorts: int = 0) -> Hot:
+    return Hot(name, call, index, rows, sorts, settings=BY_INDEX)
+
+
+def ticked(size: int) -> int:
+    """Where the last tick's snapshot ends."""
+    return FIRST_XID + (size - TAIL) // ROWS_PER_XID
+
+
+def after_ticks(conn: Connection, size: int, xip: list[int]) -> Awaitable[Any]:
+    return sql.look(conn, ticked(size), xip, TICK_ROWS + 1, TICK_BYTES)
+
+
+SPAN = (2000, 2100, [1999], "2100:2100:")  # a thousand rows of old, and one transaction that was in progress
+SPAN_ROWS = 101 * ROWS_PER_XID
+PAGE = TICK_ROWS + 1
+
+RELAY = [
+    by_relay("look", lambda c, n: after_ticks(c, n, []), {LOG}, TAIL + 1, sorts=2),
+    by_relay("look_late", lambda c, n: after_ticks(c, n, [1999]), {LOG}, TAIL + 1 + ROWS_PER_XID, sorts=2),
+    # One row more from each partition, where their indexes are merged.
+    by_relay("look_backlog", lambda c, n: sql.look(c, 1, [], PAGE, TICK_BYTES), {LOG}, PAGE + 5, sorts=2),
+    by_relay("tick_rows", lambda c, n: sql.tick_rows(c, *SPAN), {LOG}, SPAN_ROWS),
+    by_relay("solo_rows", lambda c, n: sql.solo_rows(c, SOLO_XID, SOLO_ROWS // 2, 500), {LOG}, 500),
+    by_relay("solo_top", lambda c, n: sql.solo_top(c, SOLO_XID), {LOG}, 1),
+    by_relay(
+        "unsettled_rows",
+        lambda c, n: sql.unsettled_rows(c, SPAN, "inapp", "normal", 0, 2**31),
+        {LOG, DELIVERIES},
+        2 * SPAN_ROWS,
+        sorts=1,  # by id, across transactions
+    ),
+    by_relay("backlog", lambda c, n: sql.backlog(c, ticked(n), [1999]), {LOG}, TAIL + ROWS_PER_XID),
+    by_relay("last_ticks", lambda c, n: sql.last_ticks(c), {TICKS}, 2),
+    by_relay("ticks_from", lambda c, n: sql.ticks_from(c, 5, 10), {TICKS}, 10),
+    by_relay("tick_at", lambda c, n: sql.tick_at(c, 1700000000105), {TICK_MS}, 1),
+    by_relay("edge_ticks", lambda c, n: sql.edge_ticks(c), {TICKS, TICK_MS}, 2),
+    by_relay("next_due", lambda c, n: sql.next_due(c), {DUE}, 1),
+    by_relay(
+        "promote_due",
+        lambda c, n: sql.promote_due(c, 1000),
+        {DUE, "scheduled_pkey", NOTIFICATIONS},
+        3 * OVERDUE + 1,
+        sorts=1,
+    ),
+    Hot("newest_row_at", lambda c, n: sql.newest_row_at(c, n // 4, n // 2), {LOG}, 1, partitions=1),
+]
+
+
+async def claim(conn: Connection, first: int, channel: str) -> None:
+    who = Claimant(channel, "worker", TOKEN, 60, contacts=channel != "inapp")
+    ids = [UUID(uuid(first + i)) for i in range(BATCH)]
+    assert all(claim.attempts for claim in await delivery.claim(conn, who, ids, [0] * BATCH))
+
+
+async def settle(conn: Connection) -> None:
+    results = [
+        Settlement(UUID(uuid(i)), TOKEN, Status.DELIVERED, "delivered", 1) for i in range(1, BATCH + 1)
+    ]
+    await delivery.settle(conn, "inapp", results)
+
+
+async def give_back(conn: Connection) -> None:
+    await delivery.give_back(conn, "inapp", [(UUID(uuid(i)), TOKEN, 0) for i in range(1, BATCH + 1)])
+
+
+async def put_in_inbox(conn: Connection, size: int) -> None:
+    placed = await delivery.put_in_inbox(conn, [(UUID(uuid(size - i)), f"u{i}") for i in range(BATCH)])
+    assert len(placed) == BATCH
+
+
+PREFERENCES = "user_channel_prefs_pkey"
+CLAIM = {NOTIFICATIONS, DELIVERIES, PREFERENCES}
+CONTACT = {"recipients_pkey", "suppressions_pkey"}
+WORKER = [
+    Hot("claim", lambda c, n: claim(c, n - TAIL + 1, "inapp"), CLAIM, 4 * BATCH, sorts=3),
+    Hot("claim_email", lambda c, n: claim(c, n - TAIL + 1, "email"), CLAIM | CONTACT, 8 * BATCH, sorts=3),
+    Hot("settle", lambda c, n: settle(c), {DELIVERIES}, 2 * BATCH, sorts=1),
+    Hot("give_back", lambda c, n: give_back(c), {DELIVERIES}, 2 * BATCH, sorts=1),
+    Hot("put_in_inbox", put_in_inbox, {"inbox_notification_id"}, BATCH, sorts=3),
+    Hot("inbox_counts", lambda c, n: delivery.inbox_counts(c, ["u1", "heavy"]), {COUNTERS}, 2),
+]
+
+HEAVY, ITEMS = "heavy", {INBOX, NOTIFICATIONS}
+GATEWAY = [
+    Hot("counters", lambda c, n: inbox.counters(c, HEAVY), {COUNTERS}, 1),
+    Hot("versions", lambda c, n: inbox.versions(c, ["u1", "u2", HEAVY]), {COUNTERS}, 3),
+    Hot("items", lambda c, n: inbox.items(c, HEAVY, (10, n), 50), ITEMS, 100),
+    # The caller bounds the span to 500; where so many are expected to be few, it is read whole and sorted.
+    Hot("latest", lambda c, n: inbox.latest(c, HEAVY, (n // 10 - 500, n // 10), 50), ITEMS, 550, sorts=1),
+    Hot("marks", lambda c, n: inbox.marks(c, HEAVY, (n // 20, n // 20 + 100)), {INBOX}, 100, sorts=1),
+    Hot("lock", lambda c, n: inbox.lock(c, HEAVY), {COUNTERS}, 1),
+    Hot("mark_read", lambda c, n: inbox.mark_read(c, HEAVY, [1, 2, 3]), {INBOX}, 3),
+    Hot("mark_read_up_to", lambda c, n: inbox.mark_read_up_to(c, HEAVY, 100), {INBOX}, 100),
+    Hot("archive", lambda c, n: inbox.archive(c, HEAVY, [1, 2, 3]), {INBOX}, 3),
+    Hot("count_down", lambda c, n: inbox.count_down(c, HEAVY, 1), {COUNTERS}, 1),
+]
+
+KEYS = ["key-10", "key-20", "no such key"]
+OF_ONE = {NOTIFICATIONS, DELIVERIES, "delivery_events_notification_id", "scheduled_notification_id"}
+OTHERS = [
+    Hot(
+        "ids_of_keys",
+        lambda c, n: c.fetch(notifications.SQL["ids_of_keys"], KEYS),
+        {"notifications_dedup_key"},
+        2,
+    ),
+    Hot("status", lambda c, n: c.fetch(notifications.SQL["status"], UUID(uuid(1))), OF_ONE, 4, sorts=1),
+    Hot(
+        "list_dead",
+        lambda c, n: dead.list_dead(c, dead.Filter(channel="email"), limit=100),
+        {"notifications_failed_open"},
+        101,
+    ),
+]
+HOT = RELAY + WORKER + GATEWAY + OTHERS

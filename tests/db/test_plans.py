@@ -1,0 +1,108 @@
+"""Hot statements go by the right index, sort nothing big, and cost as much in a big database as in a small one."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from db import producer
+from db.pool import Connection
+from tests import servers
+from tests.db.hot import HOT, Hot
+from tests.db.plans import Explained, Plan
+from tests.db.seeded import seed
+
+SMALL, BIG = 20_000, 100_000
+RUNS = 7  # from the sixth run of a prepared statement on Postgres may take a generic plan
+TINY = {"channels", "templates"}  # a handful of rows, read whole or not
+TINY_INDEXES = {"channels_pkey", "templates_name_channel_locale_version"}
+TINY_ROWS = 100
+HIGHER = 1.5  # an index over five times the rows may be a level higher
+
+Urls = dict[int, str]
+
+
+async def prepared() -> Urls:
+    admin = os.environ[servers.ADMIN_URL]
+    connection = await asyncpg.connect(admin)
+    urls = {size: f"test_plans_{uuid4().hex[:8]}" for size in (SMALL, BIG)}
+    for size, name in urls.items():
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {servers.TEMPLATE}")
+        await seed(servers.in_database(admin, name), size)
+    await connection.close()
+    return {size: servers.in_database(admin, name) for size, name in urls.items()}
+
+
+async def on_each(urls: Urls, statement: str) -> None:
+    for url in urls.values():
+        connection: Connection = await asyncpg.connect(url)
+        await connection.execute(statement)
+        await connection.close()
+
+
+async def drop(urls: Urls) -> None:
+    connection = await asyncpg.connect(os.environ[servers.ADMIN_URL])
+    for url in urls.values():
+        await connection.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.fixture(scope="module")
+def seeded() -> Iterator[Urls]:
+    """A small and a big database, made once."""
+    urls = asyncio.run(prepared())
+    yield urls
+    asyncio.run(drop(urls))
+
+
+@pytest.fixture(scope="module", params=["fresh", "analyzed"])
+def urls(request: pytest.FixtureRequest, seeded: Urls) -> Urls:
+    """Without statistics first, as every table is at times; then with them."""
+    if request.param == "analyzed":
+        asyncio.run(on_each(seeded, "ANALYZE"))
+    return seeded
+
+
+async def explained(url: str, hot: Hot, size: int) -> list[Plan]:
+    """The plans of a few runs, on a connection like the service's. Changes are taken back."""
+    explained = await Explained.open(url, dict(hot.settings))
+    try:
+        for _ in range(RUNS):
+            transaction = explained.conn.transaction()
+            await transaction.start()
+            await hot.call(explained.conn, size)
+            await transaction.rollback()
+        plans = await explained.take()
+    finally:
+        await explained.conn.close()
+    assert len(plans) >= RUNS
+    return plans
+
+
+@pytest.mark.parametrize("hot", HOT, ids=lambda hot: hot.name)
+async def test_a_hot_statement_costs_what_it_gives_whatever_the_tables_hold(urls: Urls, hot: Hot) -> None:
+    small = await explained(urls[SMALL], hot, SMALL)
+    big = await explained(urls[BIG], hot, BIG)
+    for plan in big:
+        assert plan.indexes <= hot.indexes | TINY_INDEXES
+        assert plan.read_whole <= TINY
+        assert plan.sorts <= hot.sorts
+        assert plan.rows_read <= hot.rows + TINY_ROWS
+        assert hot.partitions is None or len(plan.partitions) == hot.partitions
+    assert max(plan.buffers for plan in big) <= max(plan.buffers for plan in small) * HIGHER + 20
+
+
+async def test_a_repeated_key_is_looked_up_not_searched_for(urls: Urls) -> None:
+    """The look-ups are the trigger's, so they are nested in the producer's one statement."""
+    row = (str(uuid4()), "order.paid", "u", None, "{inapp}", "{}", None, "key-20", "normal", None, None, None)
+    for url in urls.values():
+        explained = await Explained.open(url, {})
+        await explained.conn.execute("SET auto_explain.log_nested_statements = on")
+        assert await producer.insert(explained.conn, row) is not None
+        plans = await explained.take()
+        await explained.conn.close()
+        assert "notifications_dedup_key" in set().union(*(plan.indexes for plan in plans))
+        assert set().union(*(plan.read_whole for plan in plans)) <= TINY
