@@ -20,7 +20,7 @@ from bench.chaos.audit import audit
 from bench.chaos.driver import KINDS, Driver, planned
 from bench.chaos.ground import new_folder
 from bench.chaos.kin import Kin
-from bench.chaos.report import Report, draw, report_of, save, show
+from bench.chaos.report import Report, draw, keep, report_of, save, show
 from bench.chaos.stage import Stage
 from bench.chaos.writers import Plan, Writer, client_of
 
@@ -130,6 +130,7 @@ async def chaos(run: Run) -> Report:
     report = report_of(run.driver, run.account, run.stage, findings)
     report.seed, report.seconds, report.committed = run.seed, seconds, len(kept.notifications)
     report.mails = len(mails)
+    keep(run.driver, run.stage.folder)
     draw(report, run.driver, run.account, run.stage)
     return report
 

@@ -62,8 +62,8 @@ async def fail_over(stage: Stage) -> float:
     at = time()
     stage.lead("postgres", NOWHERE)
     await stage.postgres.promote()
-    stage.cut("postgres")
     stage.lead("postgres", (HOST, stage.postgres.primary.port))
+    stage.cut("postgres")  # what was just being connected led to the old one
     await stage.postgres.build_standby()
     return at
 
@@ -125,6 +125,7 @@ async def redis_promote(stage: Stage, dice: random.Random) -> float:
     await stage.watch.drain()
     await stage.redis.promote()
     await stage.watch.attach(stage.redis.primary)
+    stage.cut("redis")  # what was just being connected led to the old one
     stage.lead("redis", (HOST, stage.redis.primary.port))
     await stage.redis.follow()
     return at

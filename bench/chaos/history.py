@@ -65,16 +65,19 @@ class History:
     incarnations: int = 1
     twice: list[Entry] = field(default_factory=list)
     out_of_order: list[Entry] = field(default_factory=list)
+    refused: list[Entry] = field(default_factory=list)  # tried with an id that Redis cannot have taken
     moved: list[tuple[Id, Entry]] = field(default_factory=list)  # came back under another id than before
 
     def add(self, entry: Entry) -> None:
+        """MONITOR shows an XADD whether it succeeds or not, and of an id that does not rise none does."""
+        if entry.id <= self.last:
+            self.refused.append(entry)
+            return
         if entry.key in self.held:
             self.twice.append(entry)
-        if entry.id <= self.last or (
-            not entry.attempt and entry.n < self.order.get(entry.writer, (0, ZERO))[0]
-        ):
+        if not entry.attempt and entry.n < self.order.get(entry.writer, (0, ZERO))[0]:
             self.out_of_order.append(entry)
-        self.last = max(self.last, entry.id)
+        self.last = entry.id
         self.keep(entry)
 
     def keep(self, entry: Entry) -> None:

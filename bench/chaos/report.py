@@ -36,6 +36,7 @@ class Report:
     mails_again_as_told: int = 0
     mails_again_lost_by_postgres: int = 0
     outcomes_unknown: int = 0  # COMMITs without an answer, looked up in the database
+    appends_refused: int = 0  # tried by a relay with an id that the stream was past already; Redis said no
     incarnations: dict[str, int] = field(default_factory=dict)
     services_fallen: list[str] = field(default_factory=list)
     blind: str = ""
@@ -65,6 +66,7 @@ def report_of(driver: Driver, account: Account, stage: Stage, found: Findings) -
         mails_again_as_told=len(found.mails_again_as_told),
         mails_again_lost_by_postgres=len(found.mails_again_lost_by_postgres),
         outcomes_unknown=sum(wish.fate is Fate.UNKNOWN for wish in wishes),
+        appends_refused=sum(len(history.refused) for history in stage.watch.histories.values()),
         incarnations={name: history.incarnations for name, history in sorted(stage.watch.histories.items())},
         services_fallen=stage.fallen,
         blind=stage.watch.blind,
@@ -77,6 +79,12 @@ def report_of(driver: Driver, account: Account, stage: Stage, found: Findings) -
 def save(report: Report) -> None:
     OUT.mkdir(exist_ok=True)
     (OUT / "chaos.json").write_text(json.dumps(asdict(report), indent=2) + "\n")
+
+
+def keep(driver: Driver, folder: Path) -> None:
+    """Which fault struck when, beside the logs."""
+    lines = (json.dumps(struck._asdict()) for struck in sorted(driver.struck, key=lambda each: each.at))
+    (folder / "faults.jsonl").write_text("\n".join(lines) + "\n")
 
 
 def draw(report: Report, driver: Driver, account: Account, stage: Stage) -> None:

@@ -27,9 +27,11 @@ def test_a_second_entry_of_a_notification_is_told() -> None:
     assert history(entry(1, "a"), entry(2, "b"), again).twice == [again]
 
 
-def test_an_id_that_does_not_rise_is_told() -> None:
+def test_what_redis_must_have_refused_is_no_entry() -> None:
     late = entry(1, "b")
-    assert history(entry(2, "a"), late).out_of_order == [late]
+    stream = history(entry(2, "a"), late)
+    assert stream.refused == [late]
+    assert set(stream.ids) == {"a:0"}, "so it is missing, unless it comes"
 
 
 def test_a_writer_whose_second_comes_first_is_told() -> None:
