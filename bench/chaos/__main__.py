@@ -122,9 +122,10 @@ async def chaos(run: Run) -> Report:
         await run.heal()
         await run.settle(progress)
     await run.stage.watch.drain()
-    kept = await evidence.kept(run.stage.postgres.primary)
-    mails = evidence.mails(run.stage.folder / "mail")
     watch = run.stage.watch
+    moved = {before for history in watch.histories.values() for before, _ in history.moved}
+    kept = await evidence.kept(run.stage.postgres.primary, moved)
+    mails = evidence.mails(run.stage.folder / "mail")
     findings = audit(run.account.wishes, kept, watch.histories, mails, watch.titles, run.stage.lags)
     seconds = round(monotonic() - began_at, 1)
     report = report_of(run.driver, run.account, run.stage, findings)

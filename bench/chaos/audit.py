@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bench.chaos.account import Fate, Wish
 from bench.chaos.driver import Struck
-from bench.chaos.history import History
+from bench.chaos.history import History, Id
 from bench.chaos.stage import Lag
 
 ANSWER_SECONDS = 15  # how long the answer to a COMMIT may be on its way, through a proxy that delays
@@ -27,7 +27,7 @@ class Kept:
     control: frozenset[str]  # titles of control rows
     inbox: frozenset[str]  # notification ids
     told: Counter[str]  # notification → how often its timeline says that a mail may come again
-    ticks: frozenset[int]  # their milliseconds
+    ticked: frozenset[Id]  # of the ids that entries had before they came back under others: what a tick holds
 
 
 @dataclass(slots=True)
@@ -120,7 +120,7 @@ def by_streams(
         found.moved_in_stream += [
             f"{name} {before} -> {entry.id} {entry.key}"
             for before, entry in history.moved
-            if before.ms in kept.ticks  # else its tick was lost by Postgres, and the row is in a new one
+            if before in kept.ticked  # else that tick was lost by Postgres, and the row is in a new one
         ]
     for title, notification in kept.notifications.items():
         for channel in wishes[title].channels if title in wishes else ():

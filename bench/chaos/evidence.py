@@ -2,14 +2,27 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.chaos.audit import Kept, Mail
+from bench.chaos.history import Id
 from bench.chaos.postgres import Node
 from outbox.local.mailsink_store import Store
 
 
-async def kept(primary: Node) -> Kept:
+TICKED = """
+SELECT t.ms, o.id FROM unnest($1::bigint[], $2::bigint[]) AS asked (ms, id)
+JOIN notify.relay_ticks t ON t.ms = asked.ms JOIN notify.outbox o ON o.id = asked.id
+LEFT JOIN notify.relay_ticks before ON before.no = t.no - 1
+WHERE pg_visible_in_snapshot(o.xid, t.snapshot)
+  AND (before.no IS NULL OR NOT pg_visible_in_snapshot(o.xid, before.snapshot))
+"""
+
+
+async def kept(primary: Node, moved: Iterable[Id] = ()) -> Kept:
+    """`moved`: ids that entries had before they came back under others."""
+    asked = list(moved)
     async with primary.connection() as connection:
         notifications = await connection.fetch(
             "SELECT payload->>'title' AS title, id::text FROM notify.notifications"
@@ -21,13 +34,13 @@ async def kept(primary: Node) -> Kept:
             " WHERE channel = 'email' AND (event = 'taken_over'"
             " OR event = 'retrying' AND detail->>'error_class' = 'unknown') GROUP BY 1"
         )
-        ticks = await connection.fetch("SELECT ms FROM notify.relay_ticks")
+        ticked = await connection.fetch(TICKED, [each.ms for each in asked], [each.row for each in asked])
     return Kept(
         {record["title"]: record["id"] for record in notifications},
         frozenset(record["title"] for record in control),
         frozenset(record["id"] for record in inbox),
         Counter({record["id"]: record["times"] for record in told}),
-        frozenset(record["ms"] for record in ticks),
+        frozenset(Id(record["ms"], record["id"]) for record in ticked),
     )
 
 

@@ -20,7 +20,7 @@ class Scene:
         both = ("inapp", "email")
         self.wishes = {title: Wish(title, both, fate=Fate.COMMITTED, at=100.0) for title in ("t1", "t2")}
         ids = {"t1": "id1", "t2": "id2"}
-        self.kept = Kept(ids, frozenset(ids), frozenset(ids.values()), Counter(), frozenset({1, 2, 3}))
+        self.kept = Kept(ids, frozenset(ids), frozenset(ids.values()), Counter(), frozenset({Id(1, 1)}))
         self.histories = {f"notifications.{channel}": History() for channel in both}
         self.mails = [Mail("id1", 100.0), Mail("id2", 100.0)]
         self.lags: list[Lag] = []
@@ -90,11 +90,11 @@ def test_one_out_of_order_is_told(scene: Scene) -> None:
 
 
 def test_another_id_is_excused_only_where_its_tick_was_lost(scene: Scene) -> None:
-    scene.kept = replace(scene.kept, ticks=frozenset({2, 3}))
+    scene.kept = replace(scene.kept, ticked=frozenset())
     scene.histories["notifications.inapp"].clear()
     scene.histories["notifications.inapp"].add(scene.entry(3, "id1"))
     assert scene.findings().holds
-    scene.kept = replace(scene.kept, ticks=frozenset({1, 2, 3}))
+    scene.kept = replace(scene.kept, ticked=frozenset({Id(1, 1)}))
     assert len(scene.findings().moved_in_stream) == 1
 
 
@@ -119,7 +119,7 @@ def test_a_mail_again_is_excused_only_as_often_as_the_timeline_says(scene: Scene
 
 def test_what_a_lagging_standby_lacked_was_lost_by_postgres(scene: Scene) -> None:
     ids = {"t1": "id1"}
-    scene.kept = Kept(ids, frozenset(ids), frozenset({"id1"}), Counter(), frozenset({1}))
+    scene.kept = Kept(ids, frozenset(ids), frozenset({"id1"}), Counter(), frozenset())
     assert scene.findings().missing_in_database == {"t2"}, "no standby was lagging then"
     scene.lags = [Lag(99.0, 101.0)]
     found = scene.findings()
