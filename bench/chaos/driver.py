@@ -57,7 +57,7 @@ KINDS = {
     "disk_full": Kind(disasters.disk_full, 6, 1, "redis"),
 }
 SERVERS = ("postgres", "redis")  # what is done to these is not to fail: no other fault stops them
-OUT_OF_REACH = (*OUTAGES, RedisError, IndexError)  # the target is down at this moment
+OUT_OF_REACH = (*OUTAGES, RedisError)  # the target is down at this moment
 TRIES = 100
 
 
@@ -116,6 +116,8 @@ class Driver:
         for _ in range(TRIES):
             try:
                 return await kind.fault(self.stage, dice)
+            except IndexError:
+                pass  # nothing to choose from: nobody is connected
             except OUT_OF_REACH:
                 if kind.alone in SERVERS:
                     raise

@@ -10,7 +10,6 @@ from bench.chaos.history import Id
 from bench.chaos.postgres import Node
 from outbox.local.mailsink_store import Store
 
-
 TICKED = """
 SELECT t.ms, o.id FROM unnest($1::bigint[], $2::bigint[]) AS asked (ms, id)
 JOIN notify.relay_ticks t ON t.ms = asked.ms JOIN notify.outbox o ON o.id = asked.id
