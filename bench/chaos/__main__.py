@@ -123,7 +123,8 @@ async def chaos(run: Run) -> Report:
         await run.settle(progress)
     await run.stage.watch.drain()
     watch = run.stage.watch
-    moved = {before for history in watch.histories.values() for before, _ in history.moved}
+    histories = watch.histories.values()
+    moved = {(before, entry.notification) for history in histories for before, entry in history.moved}
     kept = await evidence.kept(run.stage.postgres.primary, moved)
     mails = evidence.mails(run.stage.folder / "mail")
     findings = audit(run.account.wishes, kept, watch.histories, mails, watch.titles, run.stage.lags)

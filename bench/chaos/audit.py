@@ -27,7 +27,8 @@ class Kept:
     control: frozenset[str]  # titles of control rows
     inbox: frozenset[str]  # notification ids
     told: Counter[str]  # notification → how often its timeline says that a mail may come again
-    ticked: frozenset[Id]  # of the ids that entries had before they came back under others: what a tick holds
+    # Of entries that came back under other ids: the former id and the notification, where a tick does hold them.
+    ticked: frozenset[tuple[Id, str]]
 
 
 @dataclass(slots=True)
@@ -120,7 +121,8 @@ def by_streams(
         found.moved_in_stream += [
             f"{name} {before} -> {entry.id} {entry.key}"
             for before, entry in history.moved
-            if before in kept.ticked  # else that tick was lost by Postgres, and the row is in a new one
+            if (before, entry.notification)
+            in kept.ticked  # else that tick was lost by Postgres, and the row is in a new one
         ]
     for title, notification in kept.notifications.items():
         for channel in wishes[title].channels if title in wishes else ():

@@ -11,16 +11,18 @@ from bench.chaos.postgres import Node
 from outbox.local.mailsink_store import Store
 
 TICKED = """
-SELECT t.ms, o.id FROM unnest($1::bigint[], $2::bigint[]) AS asked (ms, id)
-JOIN notify.relay_ticks t ON t.ms = asked.ms JOIN notify.outbox o ON o.id = asked.id
+SELECT t.ms, o.id, o.notification_id::text AS notification
+FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS asked (ms, id, notification)
+JOIN notify.relay_ticks t ON t.ms = asked.ms
+JOIN notify.outbox o ON o.id = asked.id AND o.notification_id::text = asked.notification
 LEFT JOIN notify.relay_ticks before ON before.no = t.no - 1
 WHERE pg_visible_in_snapshot(o.xid, t.snapshot)
   AND (before.no IS NULL OR NOT pg_visible_in_snapshot(o.xid, before.snapshot))
 """
 
 
-async def kept(primary: Node, moved: Iterable[Id] = ()) -> Kept:
-    """`moved`: ids that entries had before they came back under others."""
+async def kept(primary: Node, moved: Iterable[tuple[Id, str]] = ()) -> Kept:
+    """`moved`: the former ids of entries that came back under others, and whose they were."""
     asked = list(moved)
     async with primary.connection() as connection:
         notifications = await connection.fetch(
@@ -33,13 +35,14 @@ async def kept(primary: Node, moved: Iterable[Id] = ()) -> Kept:
             " WHERE channel = 'email' AND (event = 'taken_over'"
             " OR event = 'retrying' AND detail->>'error_class' = 'unknown') GROUP BY 1"
         )
-        ticked = await connection.fetch(TICKED, [each.ms for each in asked], [each.row for each in asked])
+        columns = ([at.ms for at, _ in asked], [at.row for at, _ in asked], [name for _, name in asked])
+        ticked = await connection.fetch(TICKED, *columns)
     return Kept(
         {record["title"]: record["id"] for record in notifications},
         frozenset(record["title"] for record in control),
         frozenset(record["id"] for record in inbox),
         Counter({record["id"]: record["times"] for record in told}),
-        frozenset(Id(record["ms"], record["id"]) for record in ticked),
+        frozenset((Id(record["ms"], record["id"]), record["notification"]) for record in ticked),
     )
 
 

@@ -18,7 +18,7 @@ from outbox.streams import GROUP
 Fault = Callable[[Stage, random.Random], Awaitable[float]]
 
 STREAMS = [f"notifications.{channel}" for channel in ("inapp", "inapp.urgent", "inapp.bulk", "email")]
-# The last entries of a stream go, and its end goes back, as where a disk has lost them.
+# The last entries of a stream go, its end goes back, and the group forgets, as where a disk has lost them all.
 LOSE_TAIL = """
 local found = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', ARGV[1])
 if #found == 0 then return redis.error_reply('ERR nothing to lose') end
@@ -26,6 +26,7 @@ for _, entry in ipairs(found) do redis.call('XDEL', KEYS[1], entry[1]) end
 local before = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 local last = before[1] and before[1][1] or '0-0'
 redis.call('XSETID', KEYS[1], last, 'ENTRIESADDED', redis.call('XLEN', KEYS[1]), 'MAXDELETEDID', '0-0')
+redis.call('XGROUP', 'DESTROY', KEYS[1], ARGV[2])
 return last
 """
 
@@ -157,7 +158,7 @@ async def lose_tail(stage: Stage, dice: random.Random) -> float:
     async with stage.redis.primary.client() as redis:
         for stream in dice.sample(STREAMS, len(STREAMS)):
             with suppress(ResponseError):  # nothing in it to lose
-                await redis.eval(LOSE_TAIL, 1, stream, dice.randint(1, 50))
+                await redis.eval(LOSE_TAIL, 1, stream, dice.randint(1, 50), GROUP)
                 break
     return time()
 
