@@ -105,6 +105,17 @@ class Node:
         left = newest.read_bytes()[: max(0, newest.stat().st_size - size)]
         newest.write_bytes(left.removesuffix(b"*"))  # a lone one is all that Valkey does not forgive
 
+    async def rewrite_log(self) -> None:
+        """BGREWRITEAOF, to its end."""
+        async with asyncio.timeout(READY_SECONDS), self.client() as redis:
+            await redis.bgrewriteaof()
+            while await self.rewrites(redis):  # noqa: ASYNC110 - Redis changes it
+                await asyncio.sleep(0.05)
+
+    async def rewrites(self, redis: Redis) -> bool:
+        found = await redis.info("persistence")
+        return bool(found["aof_rewrite_in_progress"] or found["aof_rewrite_scheduled"])
+
     def fill_disk(self) -> Path:
         """Leave no byte free. The ballast's path, to be removed."""
         ballast = self.folder / "ballast"

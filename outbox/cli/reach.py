@@ -70,7 +70,7 @@ async def redis(url: str) -> Redis:
     client = Redis.from_url(url, socket_connect_timeout=ANSWER_SECONDS)
     try:
         await client.ping()
-    except (OSError, RedisError) as error:
+    except (OSError, RedisError, RuntimeError) as error:  # the last is uvloop's, of a connection just reset
         await client.aclose()
         raise UnreachableError(
             f"Redis at {place(url)} cannot be used: {plainly(error)}. "
