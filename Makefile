@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PEERS := $(ROOT)bench/.venv
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test check format lint types arrows matrix fire bench peers lock
+.PHONY: help install up down logs reset test check format lint types arrows matrix chaos bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -38,7 +38,7 @@ reset: install  ## stop and delete all local data
 test: install  ## run the tests (their servers start by themselves)
 	@cd $(ROOT) && $(BIN)/python -m pytest -n 3 --dist worksteal -q
 
-check: format lint types arrows test  ## what CI runs: format, lint, types, import arrows, tests
+check: format lint types arrows test chaos  ## what CI runs: format, lint, types, import arrows, tests, chaos
 
 format: install
 	@cd $(ROOT) && $(BIN)/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ."; exit 1; }
@@ -55,8 +55,8 @@ arrows: install
 matrix: install  ## the tests of the road on every PostgreSQL and Redis that is here, a cluster among them (ARGS=tests/relay …)
 	@cd $(ROOT) && $(BIN)/python -m tests.matrix $(ARGS)
 
-fire: install  ## kill -9 the relay 50 times and flush Redis 5 times during 20,000 notifications, then audit
-	@cd $(ROOT) && $(BIN)/python -m bench.fire $(ARGS)
+chaos: install  ## a thousand faults against real processes while producers write, then an audit (LONG=1: 10 M rows)
+	@cd $(ROOT) && $(BIN)/python -m bench.chaos $(if $(LONG),--long) $(ARGS)
 
 bench: install peers  ## measure beside the alternatives; one case: CASE=drain; a smoke run: SHORT=1; all day: LONG=1
 	@cd $(ROOT) && $(BIN)/python -m bench $(CASE) $(if $(SHORT),--short) $(if $(LONG),--long) $(ARGS)

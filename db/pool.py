@@ -34,11 +34,12 @@ OUTAGES = (
 async def open_pool(url: str, *, name: str, size: int = 10) -> Pool:
     """A pool of at most `size` connections that call themselves `outbox-<name>` in pg_stat_activity.
 
-    Raises OSError or asyncpg.PostgresError when the server cannot be reached.
+    It connects when first asked for a connection, so a server that goes down while a process starts is met where
+    outages are dealt with anyway.
     """
     return await asyncpg.create_pool(
         url,
-        min_size=1,
+        min_size=0,
         max_size=size,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings=SERVER_SETTINGS | {"application_name": f"outbox-{name}"},
@@ -47,7 +48,7 @@ async def open_pool(url: str, *, name: str, size: int = 10) -> Pool:
 
 async def connect(url: str, *, name: str, **settings: str) -> Connection:
     """One connection of its own, for LISTEN and for the relay; `settings` are Postgres' own, for this
-    session. Raises as open_pool does."""
+    session. Raises what is in OUTAGES."""
     return await asyncpg.connect(
         url,
         command_timeout=COMMAND_TIMEOUT_SECONDS,

@@ -21,7 +21,8 @@ class Link:
 
     def reset(self) -> None:
         for end in self.ends:
-            end.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, RESET_AT_CLOSE)
+            with suppress(OSError):  # closed this moment by its other side
+                end.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, RESET_AT_CLOSE)
             end.transport.abort()
 
 

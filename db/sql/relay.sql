@@ -145,12 +145,14 @@ SELECT pg_current_xact_id()
 SELECT pg_snapshot_xmax(pg_current_snapshot())
 
 -- name: take_lease
--- Mine, or free, or run out. The row lock orders two that try at once.
+-- Mine, or free, or run out. The row lock orders two that try at once. A lease that ends much later than one that was
+-- taken now was taken before the clock was set back, maybe by hours: it says nothing, and whoever took it may be dead.
 INSERT INTO notify.relay_lease AS l (name, holder, epoch, expires_at)
 VALUES ('relay', $1, 1, clock_timestamp() + make_interval(secs => $2))
 ON CONFLICT (name) DO UPDATE
   SET holder = excluded.holder, epoch = l.epoch + (l.holder <> excluded.holder)::int, expires_at = excluded.expires_at
   WHERE l.holder = excluded.holder OR l.expires_at < clock_timestamp()
+     OR l.expires_at > clock_timestamp() + make_interval(secs => 2 * $2)
 RETURNING epoch
 
 -- name: release_lease

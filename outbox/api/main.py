@@ -36,8 +36,7 @@ class Pulse:
 
 
 async def main(settings: Settings, stop: Stop) -> None:
-    """Serve the API until asked to stop; requests under way then end. Raises OSError or
-    asyncpg.PostgresError where Postgres cannot be reached at the start."""
+    """Serve the API until asked to stop; requests under way then end. Starts with Postgres down: it waits for it."""
     pool = await open_pool(settings.database, name="api")
     pulse, health = Pulse(pool), Health()
     health.add("postgres", pulse.check)

@@ -9,7 +9,7 @@ import asyncpg
 from redis.exceptions import AuthenticationError, RedisError
 
 from db import status
-from db.pool import Connection, connect
+from db.pool import OUTAGES, Connection, connect
 from outbox.errors import OutboxError, SettingsError
 from outbox.log import get
 from outbox.nodes import Nodes
@@ -19,7 +19,15 @@ from outbox.settings import Settings
 ANSWER_SECONDS = 5.0
 RETRY_SECONDS = 0.3
 # A server that starts, stops or recovers; anything else is wrong for good (a password, a name).
-PASSING = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
+PASSING = (
+    OSError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 log = get("start")
 
@@ -45,12 +53,16 @@ async def postgres(url: str, name: str) -> Connection:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await connect(url, name=name)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise UnreachableError(
-            f"PostgreSQL at {place(url)} cannot be used: {plainly(error)}. "
-            "Is it running, and is DATABASE_URL right? `outbox up` starts one.",
-            passing=isinstance(error, PASSING),
-        ) from None
+    except OUTAGES as error:
+        raise unusable(url, error) from None
+
+
+def unusable(url: str, error: Exception) -> UnreachableError:
+    return UnreachableError(
+        f"PostgreSQL at {place(url)} cannot be used: {plainly(error)}. "
+        "Is it running, and is DATABASE_URL right? `outbox up` starts one.",
+        passing=isinstance(error, PASSING),
+    )
 
 
 async def redis(url: str) -> Nodes:
@@ -61,7 +73,7 @@ async def redis(url: str) -> Nodes:
     except SettingsError:
         await nodes.aclose()
         raise
-    except (OSError, RedisError) as error:
+    except (OSError, RedisError, RuntimeError) as error:  # the last is uvloop's, of a connection just reset
         await nodes.aclose()
         raise UnreachableError(
             f"Redis at {place(url)} cannot be used: {plainly(error)}. "
@@ -93,12 +105,16 @@ async def all_of(settings: Settings, name: str, port: int) -> None:
     """Raises UnreachableError, or SettingsError where the port is taken."""
     connection = await postgres(settings.database, name)
     try:
-        if not await status.schema_is_there(connection):
-            raise UnreachableError(
-                f"the database {place(settings.database)} has no schema `notify`. Make it with: outbox migrate"
-            )
+        async with asyncio.timeout(ANSWER_SECONDS):
+            ready = await status.schema_is_there(connection)
+    except OUTAGES as error:  # it went down between the two
+        raise unusable(settings.database, error) from None
     finally:
-        await connection.close()
+        connection.terminate()
+    if not ready:
+        raise UnreachableError(
+            f"the database {place(settings.database)} has no schema `notify`. Make it with: outbox migrate"
+        )
     await (await redis(settings.redis)).aclose()
     refuse_taken_port(settings, name, port)
 

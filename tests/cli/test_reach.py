@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from db.pool import Connection
 from outbox.cli import reach
 from outbox.errors import SettingsError
 from outbox.nodes import is_cluster
@@ -65,3 +66,18 @@ async def test_a_taken_port_is_named_with_its_setting(settings: Settings) -> Non
         port = other.getsockname()[1]
         with pytest.raises(SettingsError, match=f"OUTBOX_RELAY_PORT={port}"):
             await reach.all_of(settings, "relay", port)
+
+
+async def test_a_server_that_goes_down_between_two_looks_is_waited_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by `make chaos`: a service that started while Postgres crashed ended with a stack trace."""
+
+    async def crash(connection: Connection) -> bool:
+        await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return True
+
+    monkeypatch.setattr("db.status.schema_is_there", crash)
+    with pytest.raises(reach.UnreachableError, match="cannot be used") as told:
+        await reach.all_of(settings, "relay", 0)
+    assert told.value.passing

@@ -1,17 +1,17 @@
 """Postgres, Redis and the mail server go down under load and come back: a clean recovery, nothing lost."""
 
 import asyncio
-import os
-import signal
+import random
+import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import asyncpg
-import httpx
 import pytest
-from redis.asyncio import Redis
 
-from bench.fire.stage import Stage
+from bench.chaos import disasters, evidence, faults
+from bench.chaos.ground import new_folder
+from bench.chaos.kin import Kin
+from bench.chaos.stage import Stage
 from db.pool import OUTAGES
 
 ROWS = 300
@@ -22,21 +22,17 @@ INSERT = (
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+async def stage() -> AsyncIterator[Stage]:
     """Servers and processes of this test's own: they are to be shot at."""
-    stage = Stage(tmp_path)
-    await asyncio.to_thread(stage.open)
+    folder = new_folder()
+    stage = Stage(folder, await Kin.open())
     try:
-        connection = await asyncpg.connect(stage.servers.migrate_url)
-        await connection.execute(
-            "INSERT INTO notify.recipients (user_id, email)"
-            " SELECT 'u' || i, 'u' || i || '@example.com' FROM generate_series(0, 9) i"
-        )
-        await connection.close()
-        stage.start_all()
+        await stage.open()
+        await stage.start_all()
         yield stage
     finally:
-        await asyncio.to_thread(stage.close)
+        await stage.close()
+        shutil.rmtree(folder)
 
 
 async def produce(stage: Stage, progress: list[int]) -> None:
@@ -46,8 +42,8 @@ async def produce(stage: Stage, progress: list[int]) -> None:
     for number in range(ROWS):
         while True:
             try:
-                connection = connection or await asyncpg.connect(stage.servers.producer_url, timeout=5)
-                await connection.execute(INSERT, f"u{number % 10}", f"row:{number}")
+                connection = connection or await asyncpg.connect(stage.producer_url, timeout=5)
+                await connection.execute(INSERT, f"user{number % 10}", f"row:{number}")
                 break
             except OUTAGES:
                 if connection:
@@ -60,71 +56,38 @@ async def produce(stage: Stage, progress: list[int]) -> None:
         await connection.close()
 
 
-async def crash_backend(stage: Stage) -> None:
-    """kill -9 of one Postgres backend: the server drops everyone and recovers from its log."""
-    connection = await asyncpg.connect(stage.servers.admin_url)
-    pid = connection.get_server_pid()
-    os.kill(pid, signal.SIGKILL)
-    connection.terminate()
-
-
-async def drop_clients(stage: Stage) -> None:
-    redis = Redis.from_url(stage.servers.redis_url)
-    await redis.client_kill_filter(_type="normal", skipme=True)
-    await redis.aclose()
-
-
-async def mail_down(stage: Stage) -> None:
-    stage.end("mail")
-    await asyncio.sleep(3)  # how long it is down; nothing is waited for
-    stage.start_mail()
-
-
 async def test_restarts_under_load_lose_nothing(stage: Stage) -> None:
     progress: list[int] = []
     producing = asyncio.create_task(produce(stage, progress))
-    faults = [
-        (40, asyncio.to_thread(stage.restart_servers)),
-        (90, crash_backend(stage)),
-        (140, mail_down(stage)),
-        (190, asyncio.to_thread(stage.restart_servers)),
-        (240, drop_clients(stage)),
+    dice = random.Random(1)
+    plan = [
+        (40, disasters.postgres_restart),
+        (60, disasters.redis_restart),
+        (90, disasters.backend_kill),
+        (140, faults.mail_kill),
+        (190, disasters.postgres_kill),
+        (210, disasters.redis_kill),
+        (240, faults.client_kill),
     ]
-    for after, fault in faults:
+    for after, fault in plan:
         while len(progress) < after and not producing.done():  # noqa: ASYNC110 - a count that it raises
             await asyncio.sleep(0.01)
-        await fault
+        await fault(stage, dice)
     async with asyncio.timeout(90):
         await producing
         await everything_arrived(stage)
-    mails = await mailed(stage)
-    assert len(set(mails)) == ROWS
-    connection = await asyncpg.connect(stage.servers.database_url)
-    placed = await connection.fetch("SELECT notification_id FROM notify.inbox")
+    mails = evidence.mails(stage.folder / "mail")
+    assert len({mail.notification for mail in mails}) == ROWS
+    async with stage.postgres.primary.connection() as connection:
+        placed = await connection.fetch("SELECT notification_id FROM notify.inbox")
     assert len(placed) == len({record["notification_id"] for record in placed}) == ROWS
-    unknown = await connection.fetchval(
-        "SELECT count(*) FROM notify.delivery_events WHERE event = 'taken_over'"
-    )
-    again = await connection.fetchval("SELECT count(*) FROM notify.delivery_events WHERE event = 'retrying'")
-    await connection.close()
-    assert len(mails) - ROWS <= unknown + again, "a mail came twice only where the timeline says why it may"
+    told = (await evidence.kept(stage.postgres.primary)).told
+    again = len(mails) - ROWS
+    assert again <= told.total(), "a mail came twice only where the timeline says why it may"
 
 
 async def everything_arrived(stage: Stage) -> None:
-    while True:
-        try:
-            connection = await asyncpg.connect(stage.servers.database_url, timeout=5)
-            sql = "SELECT count(*) FROM notify.deliveries WHERE status = 'delivered'"
-            delivered = await connection.fetchval(sql)
-            await connection.close()
-            if delivered == 2 * ROWS:
-                return
-        except OUTAGES:
-            pass  # it is coming up again
-        await asyncio.sleep(0.1)
-
-
-async def mailed(stage: Stage) -> list[str]:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{stage.mail_port}") as client:
-        page = (await client.get("/api/messages", params={"limit": 1000})).json()["messages"]
-        return [mail["message_id"] for mail in page]
+    sql = "SELECT count(*) FROM notify.deliveries WHERE status = 'delivered'"
+    async with stage.postgres.primary.connection() as connection:
+        while await connection.fetchval(sql) < 2 * ROWS:  # noqa: ASYNC110 - rows that workers write
+            await asyncio.sleep(0.1)

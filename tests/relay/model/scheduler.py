@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any
 
 import asyncpg
-import redis.asyncio
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from db import relay as sql
 from db.pool import OUTAGES
+from outbox.nodes import Nodes
 from outbox.settings import Settings
 from relay.entries import Entry, StreamId
 from relay.main import build
@@ -31,7 +31,7 @@ from tests.relay.model.redis import Redis
 
 NAMES = {text: name for name, text in sql.SQL.items()}
 FLAGS = {sql.SQL["set_flag"].replace("$1", str(value)): value for value in (1, 2)}
-CLIENT = redis.asyncio.Redis()  # what build() wants; nothing is ever asked of it
+CLIENT = Nodes("redis://model")  # what build() wants; nothing is ever asked of it
 CURRENT: ContextVar["Process"] = ContextVar("process")
 
 
