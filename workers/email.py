@@ -16,7 +16,7 @@ from workers.job import Hint, Job
 from workers.message import BadAddressError, compose, message_id, sender
 from workers.outcome import LeaseShort, Outcome, Permanent, Transient, clean
 from workers.smtp import CONNECTIONS, Mailer, parse
-from workers.templates import Renderers, Unrenderable
+from workers.templates import Rendered, Renderers, Starved, Unrenderable
 
 log = get("worker")
 
@@ -80,8 +80,8 @@ class Email:
         if not isinstance(template, Template):
             return template
         rendered = await self._renderers.render(template, variables(job))
-        if isinstance(rendered, Unrenderable):
-            return Permanent("template", clean(rendered.reason))
+        if not isinstance(rendered, Rendered):
+            return unrendered(rendered)
         try:
             identity = message_id(job.entry.notification_id, self.name, origin.domain)
             letter = compose(rendered, origin, job.claim.contact or "", identity)
@@ -111,6 +111,12 @@ class Email:
         mailer, self._mailer = self._mailer, None
         if mailer:
             await mailer.close()
+
+
+def unrendered(why: Unrenderable | Starved) -> Outcome:
+    if isinstance(why, Starved):
+        return Transient("starved", "there was no time to render the template")
+    return Permanent("template", clean(why.reason))
 
 
 def missing(job: Job) -> str:

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import signal
 import struct
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,9 @@ from typing import Any
 from db.delivery import Template
 
 CHILD = Path(__file__).parent / "sandbox.py"
-RENDER_SECONDS = 0.5
-# The child's own alarm cannot interrupt a single long operation in C: then it is killed.
-KILL_SECONDS = 2.0
-START_SECONDS = 10.0
+RENDER_SECONDS = 0.5  # of the child's processor time
+# Of the clock's. A child that does not answer by then is starved or frozen, and whatever it renders may be good.
+ANSWER_SECONDS = 20.0
 SUSPECT_SECONDS = 600.0
 TOO_LONG: dict[str, Any] = {"error": "took too long", "part": "", "line": None}
 
@@ -27,6 +28,11 @@ class Rendered:
     subject: str
     text: str
     html: str
+
+
+@dataclass(frozen=True, slots=True)
+class Starved:
+    """The child had no time to render it: the machine is busy, or the worker was frozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +49,24 @@ class Renderer:
         self._lock = asyncio.Lock()
         self._child: asyncio.subprocess.Process | None = None
 
-    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def ask(self, request: dict[str, Any]) -> dict[str, Any] | Starved:
         """The child's answer. A child that dies is replaced once: the cause may have been another's."""
         async with self._lock:
-            try:
-                return await self._once(request)
-            except (ConnectionError, asyncio.IncompleteReadError):
-                await self._kill()
-            except TimeoutError:
-                await self._kill()
-                return TOO_LONG
-            try:
-                return await self._once(request)
-            except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
-                await self._kill()
-                return {"error": "ends the process that renders it", "part": "", "line": None}
+            for _ in range(2):
+                try:
+                    return await self._once(request)
+                except TimeoutError:
+                    await self._kill()
+                    return Starved()
+                except (ConnectionError, asyncio.IncompleteReadError):
+                    if await self._kill() == -signal.SIGVTALRM:
+                        return TOO_LONG
+            return {"error": "ends the process that renders it", "part": "", "line": None}
 
     async def _once(self, request: dict[str, Any]) -> dict[str, Any]:
-        fresh = self._child is None
         child = self._child or await self._start()
         try:
-            async with asyncio.timeout(KILL_SECONDS + (START_SECONDS if fresh else 0)):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 return await exchange(child, request)
         except asyncio.CancelledError:
             await self._kill()  # its answer would be taken for the next one's
@@ -81,12 +84,17 @@ class Renderer:
         )
         return self._child
 
-    async def _kill(self) -> None:
+    async def _kill(self) -> int:
+        """What it ended by, if it had ended by itself."""
         child, self._child = self._child, None
-        if child:
-            if child.returncode is None:
-                child.kill()
-            await child.wait()
+        if child is None:
+            return 0
+        with suppress(TimeoutError):  # its end is known a little later than its pipe's
+            async with asyncio.timeout(0.5 if child.stdout and child.stdout.at_eof() else 0):
+                await child.wait()
+        if child.returncode is None:
+            child.kill()
+        return await child.wait()
 
     async def close(self) -> None:
         await self._kill()
@@ -111,7 +119,9 @@ class Renderers:
     apart: Renderer = field(default_factory=Renderer)
     _suspects: dict[str, float] = field(default_factory=dict)
 
-    async def render(self, template: Template, variables: dict[str, Any]) -> Rendered | Unrenderable:
+    async def render(
+        self, template: Template, variables: dict[str, Any]
+    ) -> Rendered | Unrenderable | Starved:
         suspect = self._suspects.get(template.key, 0.0) > time.monotonic()
         answer = await (self.apart if suspect else self.swift).ask(
             {
@@ -122,6 +132,8 @@ class Renderers:
                 "seconds": RENDER_SECONDS,
             }
         )
+        if isinstance(answer, Starved):
+            return answer
         if "error" in answer:
             if answer["error"] == TOO_LONG["error"]:
                 self._suspects[template.key] = time.monotonic() + SUSPECT_SECONDS
