@@ -7,7 +7,7 @@ from db.pool import Connection
 from relay.entries import Row, row_of
 from relay.snapshot import Snapshot, Xid, bound
 
-TICK_ROWS = 10_000  # a tick holds no more, unless one transaction alone does
+TICK_ROWS = 20_000  # a tick holds no more, unless one transaction alone does
 TICK_BYTES = 8 * 1024 * 1024  # nor much more of payload: a relay must fit a small container, whatever comes
 
 

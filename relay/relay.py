@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import NamedTuple
 
 from db import relay as sql
 from db.pool import OUTAGES, Connection, connect
@@ -14,8 +15,8 @@ from relay.catch_up import catch_up, disown
 from relay.entries import Row, Tick, by_stream
 from relay.lead import Lead
 from relay.ledger import AnotherHistoryError, Ledger, add_tick, load
-from relay.look import Look, look
-from relay.ship import Job, Shipper, finished
+from relay.look import Look, Part, look
+from relay.ship import Job, Rows, Shipper, finished
 from relay.snapshot import Snapshot, Xid
 from relay.verify import Droppable, verify
 from relay.wake import ASLEEP_FLAG, AWAKE_FLAG, Mode, Sleep
@@ -27,6 +28,14 @@ DUE_SECONDS = 0.05  # how late a busy relay may notice that something is due
 # The relay's statements go by index alone. A partition made a moment ago has no statistics, and without
 # them the planner would rather sort a backlog whole than read its first page in order.
 BY_INDEX = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off", "jit": "off"}
+
+
+class Found(NamedTuple):
+    """What a look has found, ready to be made a tick of; no part where there is nothing."""
+
+    look: Look
+    part: Part | None
+    streams: Rows
 
 
 @dataclass(slots=True)
@@ -45,7 +54,7 @@ class Relay:
     # What the last look saw that found nothing: the next one need not go through that again, nor through what a
     # transaction that was open then has written, until it ends.
     seen: Snapshot | None = None
-    ahead: Look | None = None  # of the rows behind the last tick, taken while that was being appended
+    ahead: Found | None = None  # what is behind the last tick, looked for while that was being appended
     droppable: Droppable | None = None
     cause: str = "start"
     waiting_since: float | None = None  # for how long rows may have been waiting
@@ -111,40 +120,43 @@ class Relay:
         """Look; if there are rows, make a tick of them and ship it. Repeating is safe: a tick is made once,
         by its key, and its ids follow from it."""
         began_at = monotonic()
-        base = self.seen or ledger.snapshot
-        looked = self.ahead or await look(conn, base, ledger.floor.prove(base))
-        self.ahead, self.seen = None, None if looked.rows else looked.seen
-        if not looked.rows:
+        found = self.ahead or await self.look(conn, ledger, self.seen or ledger.snapshot)
+        looked, part, streams = found
+        self.ahead, self.seen = None, None if part else looked.seen
+        if part is None:
             self.waiting_since = None
             return looked
         self.refuse_foreign(looked.rows, looked.seen)
-        part = looked.part()
         tick = await add_tick(conn, ledger, self.settings.keys, part)
         if tick is None:
             metrics.COLLISIONS.inc()
             log.info("relay.collided", tick=ledger.tick.no + 1 if ledger.tick else 1)
             ledger.stale = True
             return looked
-        await self.ship(Job(conn, self.conn_lock, ledger, tick), part.rows, more=not looked.all_read)
+        await self.ship(Job(conn, self.conn_lock, ledger, tick), streams, more=not looked.all_read)
         self.shipped(tick, part.rows, began_at)
         if looked.all_read:
             self.waiting_since = None
         return looked
 
-    async def ship(self, job: Job, rows: list[Row], *, more: bool) -> None:
+    async def look(self, conn: Connection, ledger: Ledger, base: Snapshot) -> Found:
+        """`base` sees what ticks hold, and no row more."""
+        looked = await look(conn, base, ledger.floor.prove(base))
+        part = looked.part() if looked.rows else None
+        return Found(looked, part, by_stream(part.rows, self.settings.keys) if part else {})
+
+    async def ship(self, job: Job, streams: Rows, *, more: bool) -> None:
         """The tick into the streams; where there is more, Postgres reads it meanwhile. What it finds becomes a tick
         only when this one is whole (I3), for both are waited for, even where one fails."""
-        streams = by_stream(rows, self.settings.keys)
         shipping = self.shipper.ship_tick(job, streams)
         if not more or job.tick.solo is not None:  # which is read page by page, on this connection
             await shipping
             return
         _, self.ahead = await finished(shipping, self.look_ahead(job))
 
-    async def look_ahead(self, job: Job) -> Look:
+    async def look_ahead(self, job: Job) -> Found:
         async with self.conn_lock:
-            base = job.tick.snapshot
-            return await look(job.conn, base, job.ledger.floor.prove(base))
+            return await self.look(job.conn, job.ledger, job.tick.snapshot)
 
     def refuse_foreign(self, rows: list[Row], seen: Snapshot) -> None:
         """Rows of transactions that have not begun yet were copied from another database."""
