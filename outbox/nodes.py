@@ -112,6 +112,11 @@ class Nodes:
         except (ConnectionError, TimeoutError, OSError):
             self._known = False
             raise
+        except RuntimeError as error:  # uvloop's word for a connection that was reset this instant
+            if "closed" not in str(error):
+                raise
+            self._known = False
+            raise ConnectionError(str(error)) from error
 
     async def grouped(self, keys: Iterable[str]) -> list[list[str]]:
         """Which keys one node holds together, for a pipeline. Where that changes before it is sent, `at` tells."""
@@ -126,7 +131,7 @@ class Nodes:
         failed: BaseException = ConnectionError("no node of the cluster is known")
         if self.is_cluster and not self._known:
             await self._look()
-        for node in self._candidates() if self.is_cluster else [None]:
+        for node in shuffled(self._owners.values()) if self.is_cluster else [None]:
             connection: AbstractConnection = self._client(node).connection_pool.make_connection()  # type: ignore[no-untyped-call]
             try:
                 await connection.connect()  # type: ignore[no-untyped-call]
@@ -134,6 +139,7 @@ class Nodes:
                 failed = error
             else:
                 return connection
+        self._known = False
         raise failed
 
     async def check(self) -> None:
@@ -200,7 +206,12 @@ class Nodes:
         raise failed
 
     def _candidates(self) -> Iterable[Address]:
-        """Every node ever heard of, in random order, so that one that hangs does not hang every look."""
-        every = list({*self._seeds, *self._owners.values()})
-        random.shuffle(every)
-        return every
+        """Who may tell: in random order, so that one that hangs does not hang every look."""
+        return shuffled([*self._seeds, *self._owners.values()])
+
+
+def shuffled(nodes: Iterable[Address]) -> list[Address]:
+    """Each once."""
+    every = list(set(nodes))
+    random.shuffle(every)
+    return every

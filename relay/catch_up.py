@@ -124,7 +124,7 @@ async def disown(conn: Connection, shipper: Shipper, ledger: Ledger) -> None:
     for stream, state in zip(names, await shipper.streams.states(names), strict=True):
         if state.top.ms > last_ms and not await is_of_a_tick(conn, state.top):
             await begin_anew(shipper, stream, state.top, last_ms)
-            shipper.lost(ledger, stream, ledger.top(stream), state.top)
+            shipper.leave_behind(ledger, stream)
 
 
 async def unsettled(

@@ -82,7 +82,7 @@ class Relay:
         return self.conn
 
     def forget(self) -> None:
-        self.ledger = self.ahead = self.seen = None
+        self.ledger = self.ahead = self.seen = self.droppable = None
         self.sleep.forget()
 
     async def work(self, conn: Connection) -> float:
@@ -222,7 +222,7 @@ class Relay:
             await sql.set_flag(conn, ASLEEP_FLAG)
             self.sleep.fell(Xid(await sql.new_xid(conn)))
         pause = min(self.sleep.next_pause(), max(self.lead.renew_at - now, 0.001))
-        if self.due_in is not None:
+        if self.due_in is not None and not looked.rows:  # else it is asked after the next look
             pause = min(pause, max(self.due_in, 0))
         return pause
 

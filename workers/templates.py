@@ -133,6 +133,7 @@ class Renderers:
             }
         )
         if isinstance(answer, Starved):
+            self._suspects[template.key] = time.monotonic() + SUSPECT_SECONDS
             return answer
         if "error" in answer:
             if answer["error"] == TOO_LONG["error"]:

@@ -27,6 +27,7 @@ from bench.chaos.writers import Plan, Writer, client_of
 WRITERS = 6
 POSTERS = 2
 QUIET_SECONDS = 15  # between two lines where nobody watches a bar
+AFTERWARDS_SECONDS = 8  # more than a worker's lease: what comes a second time comes by then
 STILL_SECONDS = 90  # nothing has arrived for so long: it will not
 # 10 M notifications in large transactions, few of them by mail: a mail is a file at the sink.
 LONG = {"rows": 10_000_000, "faults": 10_000, "minutes": 90.0, "batch": 400, "mail_share": 0.001}
@@ -112,6 +113,7 @@ class Run:
                 progress.update(bar, completed=last, total=total)
                 self.say(f"{last} of {total} delivered")
                 await asyncio.sleep(0.3)
+        await asyncio.sleep(AFTERWARDS_SECONDS)
 
 
 async def chaos(run: Run) -> Report:

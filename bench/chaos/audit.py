@@ -11,7 +11,9 @@ from bench.chaos.driver import Struck
 from bench.chaos.history import History, Id
 from bench.chaos.stage import Lag
 
-ANSWER_SECONDS = 15  # how long the answer to a COMMIT may be on its way, through a proxy that delays
+ANSWER_SECONDS = 15  # how long a COMMIT, or a settlement, may take of which nobody knows what became of it
+PASSING_SECONDS = 1  # how long an answer that did come may have been on its way
+RELAYED_SECONDS = 30  # how long a row may have waited for its tick
 
 
 class Mail(NamedTuple):
@@ -73,8 +75,15 @@ def lost(wish: Wish | None, lags: Sequence[Lag]) -> bool:
     reached the one that was promoted."""
     if wish is None or wish.fate not in {Fate.COMMITTED, Fate.UNKNOWN}:
         return False
-    early = ANSWER_SECONDS if wish.fate is Fate.UNKNOWN else 0
-    return any(lag.since - early <= wish.at <= lag.until + ANSWER_SECONDS for lag in lags)
+    early, late = (ANSWER_SECONDS,) * 2 if wish.fate is Fate.UNKNOWN else (0, PASSING_SECONDS)
+    return any(lag.since - early <= wish.at <= lag.until + late for lag in lags)
+
+
+def tick_lost(wish: Wish | None, lags: Sequence[Lag]) -> bool:
+    """Whether the tick that held this may be what a lagging standby lacked."""
+    return wish is not None and any(
+        lag.since - RELAYED_SECONDS <= wish.at <= lag.until + ANSWER_SECONDS for lag in lags
+    )
 
 
 def audit(
@@ -87,7 +96,7 @@ def audit(
 ) -> Findings:
     found = Findings()
     by_producers(found, wishes, kept, lags)
-    by_streams(found, wishes, kept, histories)
+    by_streams(found, wishes, kept, histories, lags)
     by_arrival(found, wishes, kept, list(mails), lags)
     seen = {titles[key.partition(":")[0]] for history in histories.values() for key in history.ids}
     sent = {titles.get(mail.notification, mail.notification) for mail in mails}
@@ -110,9 +119,14 @@ def by_producers(found: Findings, wishes: Mapping[str, Wish], kept: Kept, lags: 
 
 
 def by_streams(
-    found: Findings, wishes: Mapping[str, Wish], kept: Kept, histories: Mapping[str, History]
+    found: Findings,
+    wishes: Mapping[str, Wish],
+    kept: Kept,
+    histories: Mapping[str, History],
+    lags: Sequence[Lag],
 ) -> None:
     seen: dict[str, set[str]] = {}
+    titles = {notification: title for title, notification in kept.notifications.items()}
     for name, history in histories.items():
         channel = name.split(".")[1]
         seen.setdefault(channel, set()).update(key.partition(":")[0] for key in history.ids)
@@ -121,8 +135,9 @@ def by_streams(
         found.moved_in_stream += [
             f"{name} {before} -> {entry.id} {entry.key}"
             for before, entry in history.moved
-            if (before, entry.notification)
-            in kept.ticked  # else that tick was lost by Postgres, and the row is in a new one
+            # Else Postgres lost the tick, and the row is in a new one.
+            if (before, entry.notification) in kept.ticked
+            or not tick_lost(wishes.get(titles.get(entry.notification, "")), lags)
         ]
     for title, notification in kept.notifications.items():
         for channel in wishes[title].channels if title in wishes else ():
@@ -146,7 +161,8 @@ def by_arrival(
         again = [notification] * (len(times) - 1)
         told = kept.told[notification]
         found.mails_again_as_told += again[:told]
-        if any(lag.since - ANSWER_SECONDS <= at <= lag.until for lag in lags for at in times):
+        before = sorted(times)[:-1]  # whose settlement may be lost
+        if any(lag.since - ANSWER_SECONDS <= at <= lag.until for lag in lags for at in before):
             found.mails_again_lost_by_postgres += again[told:]
         else:
             found.twice_in_mail += again[told:]

@@ -54,7 +54,7 @@ async def postgres_promote_lagging(stage: Stage, dice: random.Random) -> float:
     stage.postgres.link.swallow = True
     await asyncio.sleep(dice.uniform(0.5, 2))
     at = await fail_over(stage)
-    stage.lags.append(Lag(since, time()))
+    stage.lags.append(Lag(since, stage.postgres.lost_at))
     return at
 
 

@@ -83,7 +83,9 @@ async def mail_kill(stage: Stage, dice: random.Random) -> float:
 
 
 def road(stage: Stage, dice: random.Random) -> Proxy:
-    return stage.proxies[dice.choice([name for name in stage.proxies if not name.endswith(".link")])]
+    """One that is in use. Raises IndexError where none is."""
+    used = [name for name, proxy in stage.proxies.items() if proxy.links and not name.endswith(".link")]
+    return stage.proxies[dice.choice(used)]
 
 
 async def cut(stage: Stage, dice: random.Random) -> float:
@@ -150,8 +152,10 @@ async def flush(stage: Stage, _: random.Random) -> float:
 
 async def delete_stream(stage: Stage, dice: random.Random) -> float:
     async with stage.redis.primary.client() as redis:
-        await redis.delete(dice.choice(STREAMS))
-    return time()
+        for stream in dice.sample(STREAMS, len(STREAMS)):
+            if await redis.delete(stream):
+                return time()
+    raise IndexError("there is no stream")
 
 
 async def lose_tail(stage: Stage, dice: random.Random) -> float:
@@ -160,13 +164,15 @@ async def lose_tail(stage: Stage, dice: random.Random) -> float:
         for stream in dice.sample(STREAMS, len(STREAMS)):
             with suppress(ResponseError):  # nothing in it to lose
                 await redis.eval(LOSE_TAIL, 1, stream, dice.randint(1, 50), GROUP)
-                break
-    return time()
+                return time()
+    raise IndexError("every stream is empty")
 
 
 async def delete_group(stage: Stage, dice: random.Random) -> float:
     """The workers' group goes, and with it who had what."""
     async with stage.redis.primary.client() as redis:
-        with suppress(ResponseError):
-            await redis.xgroup_destroy(dice.choice(STREAMS), GROUP)
-    return time()
+        for stream in dice.sample(STREAMS, len(STREAMS)):
+            with suppress(ResponseError):  # no such stream
+                if await redis.xgroup_destroy(stream, GROUP):
+                    return time()
+    raise IndexError("there is no group")

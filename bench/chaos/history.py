@@ -100,7 +100,8 @@ class History:
         if last != self.last:
             self.incarnations += 1
         kept = [entry for entry in self.held.values() if entry.id <= last]
-        known = {entry.key for entry in kept}
+        known = {entry.key: entry.id for entry in kept}
+        self.twice += [entry for entry in present if known.get(entry.key, entry.id) != entry.id]
         self.held, self.order, self.last = {}, {}, last
         for entry in sorted([*kept, *(entry for entry in present if entry.key not in known)]):
             self.keep(entry)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import time
 from typing import Any
 
 import asyncpg
@@ -114,6 +115,7 @@ class Pair:
     link: Proxy
     primary: Node = field(init=False)
     standby: Node = field(init=False)
+    lost_at: float = 0.0  # when the last primary was lost, in Unix seconds
 
     def __post_init__(self) -> None:
         self.primary = Node(self.ground, "postgres-a")
@@ -176,6 +178,7 @@ class Pair:
     async def promote(self) -> None:
         """The primary is lost; the standby takes its place, with what it has."""
         await self.primary.kill()
+        self.lost_at = time()
         self.primary, self.standby = self.standby, self.primary
         async with self.primary.connection("postgres") as connection:
             await connection.fetchval("SELECT pg_promote(true, 30)")

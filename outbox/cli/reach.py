@@ -29,6 +29,8 @@ PASSING = (
     asyncpg.InternalClientError,
 )
 
+WRONG = (ValueError, asyncpg.UnsupportedClientFeatureError)  # a URL that asks for what there is not
+
 log = get("start")
 
 
@@ -61,7 +63,7 @@ def unusable(url: str, error: Exception) -> UnreachableError:
     return UnreachableError(
         f"PostgreSQL at {place(url)} cannot be used: {plainly(error)}. "
         "Is it running, and is DATABASE_URL right? `outbox up` starts one.",
-        passing=isinstance(error, PASSING),
+        passing=isinstance(error, PASSING) and not isinstance(error, WRONG),
     )
 
 

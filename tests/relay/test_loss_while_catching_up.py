@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from db.pool import Connection
+from outbox.nodes import Nodes
 from outbox.settings import Settings
 from relay import catch_up
 from relay.main import build
@@ -13,15 +14,12 @@ from tests.relay.conftest import Reader
 INAPP = "INSERT INTO notify.outbox (event_type, user_id) VALUES ('order.paid', $1)"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the next chunk begins where the last one ended, whatever the stream holds"
-)
 async def test_a_flush_between_two_chunks_loses_nothing(
-    settings: Settings, producer: Connection, redis: Any, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, producer: Connection, redis: Any, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found by `make chaos`: of a refilled stream the first chunk was gone for good, and nobody noticed."""
     monkeypatch.setattr(catch_up, "TICK_ROWS", 1)
-    relay = build(settings, redis)
+    relay = build(settings, nodes)
     users = ["one", "two", "three"]
     for user in users:
         await producer.execute(INAPP, user)

@@ -23,6 +23,7 @@ from db import relay as sql
 from db.pool import Connection
 from outbox.service import Step, Stop, wait
 from relay.entries import Entry, Row, StreamId
+from relay.floor import Floor
 from relay.ledger import Ledger
 from relay.look import Look, look
 from relay.ship import Job, Rows, Shipper
@@ -36,6 +37,7 @@ from tests.relay.model.machine import RelayMachine
 from tests.relay.model.redis import Redis, Stream
 from tests.relay.model.wake_machine import Producer, WakeMachine
 
+pytestmark = pytest.mark.timeout(600)  # some take a dozen seconds of processor time
 Plant = Callable[[], AbstractContextManager[object]]
 HUNT = settings(
     max_examples=1000,
@@ -129,6 +131,12 @@ async def always(*_: object) -> bool:
     return True
 
 
+def open_ones_forgotten(floor: Floor, ticked: Snapshot) -> int:
+    if floor.below is not None and ticked.xmax >= floor.below:
+        floor.id, floor.below = floor.drawn, None
+    return floor.id
+
+
 @contextmanager
 def replaced(*places: tuple[object, str, object]) -> Any:
     with ExitStack() as stack:
@@ -151,6 +159,7 @@ RELAY_MUTANTS: dict[str, tuple[type[Redis], list[tuple[object, str, object]]]] =
     "the snapshot is read after the rows": (Redis, [(relay.relay, "look", snapshot_after_rows)]),
     "a tick is made before the one before is whole": (Redis, [(Shipper, "ship_tick", whole_or_not)]),
     "what was in progress at the last tick is not read again": (Redis, [(sql, "look", without_late_commits)]),
+    "the floor rises above rows of open transactions": (Redis, [(Floor, "prove", open_ones_forgotten)]),
     "a refill begins one tick late": (Redis, [(relay.catch_up, "locate", one_tick_late)]),
     "old partitions go whatever the streams hold": (Redis, [(relay.relay, "verify", all_is_droppable)]),
 }

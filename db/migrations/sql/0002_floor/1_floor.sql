@@ -1,3 +1,7 @@
+-- These need the table for themselves for an instant. Behind a producer's long transaction they would wait, and all
+-- other producers behind them: better to give up, and to be run again.
+SET LOCAL lock_timeout = '2s';
+
 -- A row draws its id after its transaction has got its own. So once every transaction up to some moment has ended, no
 -- row with an id drawn before that moment can still come to light, and the relay looks at no partition below it. (The
 -- sequence must not cache: CACHE 1, as it is.)
