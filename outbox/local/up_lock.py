@@ -72,9 +72,23 @@ def running(state: Path) -> Word | None:
     except PermissionError:
         raise LocalError(f"{state} belongs to another user. Run as that user, or set OUTBOX_STATE.") from None
     try:
-        return None if take(descriptor) else word_in(descriptor) or Word(0, "starting")
+        if take(descriptor):
+            return None
+        word = word_in(descriptor)
+        # For an instant the holder has the lock and not yet said so: what stands there is a killed one's.
+        return word if word and lives(word.pid) else Word(0, "starting")
     finally:
         os.close(descriptor)
+
+
+def lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def take(descriptor: int) -> bool:
