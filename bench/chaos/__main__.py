@@ -161,7 +161,7 @@ async def staged(asked: argparse.Namespace, folder: Path) -> Report:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
     parser.add_argument("--rows", type=int, default=12_000, help="notifications to commit")
-    parser.add_argument("--faults", type=int, default=1_050)
+    parser.add_argument("--faults", type=int, default=1_100)
     parser.add_argument(
         "--minutes", type=float, default=4.5, help="how long the faults and rows are spread over"
     )

@@ -109,19 +109,23 @@ class Driver:
             self.under_way[name] += 1
             at = await self.hit(kind, dice)
             self.under_way[name] -= 1
-        self.struck.append(Struck(name, at, time()))
+        if at is not None:
+            self.struck.append(Struck(name, at, time()))
 
-    async def hit(self, kind: Kind, dice: random.Random) -> float:
-        """When it struck."""
+    async def hit(self, kind: Kind, dice: random.Random) -> float | None:
+        """When it struck; None where there was nothing to strike, which does not count as a fault."""
+        missed = False
         for _ in range(TRIES):
             try:
                 return await kind.fault(self.stage, dice)
             except IndexError:
-                pass  # nothing to choose from: nobody is connected
+                missed = True  # nothing to choose from: nobody is connected, or every stream is empty
             except OUT_OF_REACH:
                 if kind.alone in SERVERS:
                     raise
             await asyncio.sleep(0.2)
+        if missed:
+            return None
         raise RuntimeError(f"{kind.fault.__name__} could not be done")
 
     @property
