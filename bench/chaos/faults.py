@@ -18,17 +18,22 @@ from outbox.streams import GROUP
 Fault = Callable[[Stage, random.Random], Awaitable[float]]
 
 STREAMS = [f"notifications.{channel}" for channel in ("inapp", "inapp.urgent", "inapp.bulk", "email")]
-# The last entries of a stream go, its end goes back, and the group forgets, as where a disk has lost them all.
-# Allowed at maxmemory, too: refused halfway it would only have deleted entries, which is another fault.
+# The last entries of a stream go, its end goes back, and the group forgets, as where a disk has lost them all. Made
+# anew, because XSETID sets no end back behind what was deleted. Allowed at maxmemory, too: refused halfway it would
+# only have deleted entries, which is another fault.
 LOSE_TAIL = """#!lua flags=allow-oom
-local found = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', ARGV[1])
-if #found == 0 then return redis.error_reply('ERR nothing to lose') end
-for _, entry in ipairs(found) do redis.call('XDEL', KEYS[1], entry[1]) end
-local before = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-local last = before[1] and before[1][1] or '0-0'
-redis.call('XSETID', KEYS[1], last, 'ENTRIESADDED', redis.call('XLEN', KEYS[1]), 'MAXDELETEDID', '0-0')
-redis.call('XGROUP', 'DESTROY', KEYS[1], ARGV[2])
-return last
+local stream = KEYS[1]
+local lost = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', ARGV[1])
+if #lost == 0 then return redis.error_reply('ERR nothing to lose') end
+local first = lost[#lost][1]
+local kept = redis.call('XRANGE', stream, '-', '(' .. first)
+redis.call('DEL', stream)
+redis.call('XGROUP', 'CREATE', stream, 'nobody', '0', 'MKSTREAM')
+redis.call('XGROUP', 'DESTROY', stream, 'nobody')
+for _, entry in ipairs(kept) do redis.call('XADD', stream, entry[1], unpack(entry[2])) end
+local ms, row = string.match(first, '(%d+)-(%d+)')
+redis.call('XSETID', stream, ms .. '-' .. string.format('%d', tonumber(row) - 1))
+return #lost
 """
 
 
@@ -165,7 +170,7 @@ async def lose_tail(stage: Stage, dice: random.Random) -> float:
         for _ in range(100):
             for stream in dice.sample(STREAMS, len(STREAMS)):
                 with suppress(ResponseError):  # nothing in it to lose
-                    await redis.eval(LOSE_TAIL, 1, stream, dice.randint(1, 50), GROUP)
+                    await redis.eval(LOSE_TAIL, 1, stream, dice.randint(1, 50))
                     return time()
             await asyncio.sleep(0.02)
     raise IndexError("every stream is empty")
