@@ -9,7 +9,7 @@ from typing import NamedTuple
 from bench.chaos.account import Fate, Wish
 from bench.chaos.driver import Struck
 from bench.chaos.history import History, Id
-from bench.chaos.stage import Lag
+from bench.chaos.stage import WORKER_LEASE_SECONDS, Lag
 
 ANSWER_SECONDS = 15  # how long a COMMIT, or a settlement, may take of which nobody knows what became of it
 PASSING_SECONDS = 1  # how long an answer that did come may have been on its way
@@ -77,6 +77,12 @@ def lost(wish: Wish | None, lags: Sequence[Lag]) -> bool:
         return False
     early, late = (ANSWER_SECONDS,) * 2 if wish.fate is Fate.UNKNOWN else (0, PASSING_SECONDS)
     return any(lag.since - early <= wish.at <= lag.until + late for lag in lags)
+
+
+def settlement_lost(sent_at: float, lag: Lag) -> bool:
+    """Whether what a worker wrote about this mail may be lost, or the claim that it was sent under: it may send until
+    its lease is over, wherever its claim has gone."""
+    return lag.since - ANSWER_SECONDS <= sent_at <= lag.until + WORKER_LEASE_SECONDS + PASSING_SECONDS
 
 
 def tick_lost(wish: Wish | None, lags: Sequence[Lag]) -> bool:
@@ -161,8 +167,8 @@ def by_arrival(
         again = [notification] * (len(times) - 1)
         told = kept.told[notification]
         found.mails_again_as_told += again[:told]
-        before = sorted(times)[:-1]  # whose settlement may be lost
-        if any(lag.since - ANSWER_SECONDS <= at <= lag.until for lag in lags for at in before):
+        before = sorted(times)[:-1]
+        if any(settlement_lost(at, lag) for lag in lags for at in before):
             found.mails_again_lost_by_postgres += again[told:]
         else:
             found.twice_in_mail += again[told:]

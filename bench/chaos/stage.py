@@ -33,6 +33,7 @@ SERVICES: dict[str, tuple[str, dict[str, Any]]] = {
     "api": ("api", {}),
 }
 LEASE_SECONDS = 1.5
+WORKER_LEASE_SECONDS = 6
 PRODUCERS = "producers"
 SECRET = "a-secret-of-the-chaos-run-of-32-bytes-or-more"
 
@@ -123,7 +124,7 @@ class Stage:
             "OUTBOX_RELAY_PORT": "0",
             "OUTBOX_WORKER_PORT": "0",
             "OUTBOX_RELAY_LEASE": str(LEASE_SECONDS),
-            "OUTBOX_WORKER_LEASE": "6",
+            "OUTBOX_WORKER_LEASE": str(WORKER_LEASE_SECONDS),
             "OUTBOX_RETRY_CAP": "5",
             "OUTBOX_START_PATIENCE": "300",
             "SMTP_URL": f"smtp://{HOST}:{self.proxies['worker-email.smtp'].port}?tls=none",
