@@ -79,6 +79,7 @@ class Settlement(NamedTuple):
     error_class: str | None = None
     reason: str | None = None
     message_id: str | None = None
+    provider: str | None = None
     retry_in: float | None = None  # seconds
     dead: bool = False
     entry_id: str | None = None
@@ -91,6 +92,7 @@ class Settlement(NamedTuple):
         facts = {
             "error_class": self.error_class,
             "reason": self.reason,
+            "provider": self.provider,
             "provider_message_id": self.message_id,
             "retry_in_seconds": None if self.retry_in is None else round(self.retry_in, 3),
         }
@@ -173,6 +175,7 @@ async def settle(
         [item.reason for item in batch],
         [item.message_id for item in batch],
         [item.detail() for item in batch],
+        [item.provider for item in batch],
     )
     return {(row["notification_id"], row["token"]): row["open"] for row in rows}
 

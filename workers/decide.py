@@ -108,24 +108,24 @@ def unmade(
 def settlement(job: Job, outcome: Outcome, rules: Rules, chance: float) -> Settlement | None:
     """What an outcome leads to. None: nothing happened, give the claim back."""
     match outcome:
-        case Delivered(message_id):
+        case Delivered(message_id, _):
             result = made(job, Status.DELIVERED, message_id=message_id)
-        case Transient(error_class, reason, retry_after):
+        case Transient(error_class, reason, retry_after, _):
             delay = rules.backoff.delay(attempts(job), chance, retry_after)
             result = retry(job, error_class, reason, delay)
-        case Throttled(reason, retry_after):
+        case Throttled(reason, retry_after, _):
             result = retry(job, "throttled", reason, rules.backoff.delay(attempts(job), chance, retry_after))
-        case Permanent(error_class, reason):
+        case Permanent(error_class, reason, _):
             result = dead(job, error_class, reason)
-        case RecipientGone(reason):
+        case RecipientGone(reason, _):
             result = dead(job, "recipient_gone", reason)
-        case Unknown(reason):
+        case Unknown(reason, _):
             result = in_doubt(job, reason, rules.backoff.delay(attempts(job), chance))
         case LeaseShort():
             return None
         case _:
             assert_never(outcome)
-    return result
+    return result._replace(provider=outcome.provider)
 
 
 def retry(job: Job, error_class: str, reason: str, delay: float) -> Settlement:

@@ -17,9 +17,10 @@ def clean(reason: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The far side took it."""
+    """The far side took it. `provider`, here and below: which of the channel's it was."""
 
     message_id: str | None = None
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Transient:
     error_class: str
     reason: str
     retry_after: float | None = None
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Throttled:
 
     reason: str
     retry_after: float | None = None
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Permanent:
 
     error_class: str
     reason: str
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class RecipientGone:
     """Permanent, and no other message will ever reach this address."""
 
     reason: str
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class Unknown:
     """The request left, no answer came: it may have arrived. The channel's policy decides."""
 
     reason: str
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

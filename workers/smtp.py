@@ -106,6 +106,8 @@ class Mailer:
     """Sends letters to one server over connections of one lane: as many as letters at a time, up to CONNECTIONS,
     and kept for the next."""
 
+    name = "smtp"
+
     def __init__(self, server: Server, budget: float) -> None:
         self.server, self.budget = server, budget
         self._idle: list[Kept] = []

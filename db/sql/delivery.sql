@@ -71,8 +71,8 @@ LEFT JOIN LATERAL (
 -- settle whose reply was lost can be repeated: those rows come back as not open.
 WITH result AS (
   SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::smallint[], $6::text[], $7::text[], $8::text[],
-                       $9::text[], $10::text[])
-    AS r (id, token, status, attempts, event, error_class, reason, message_id, detail)
+                       $9::text[], $10::text[], $11::text[])
+    AS r (id, token, status, attempts, event, error_class, reason, message_id, detail, provider)
 ), mine AS (
   SELECT d.notification_id, r.token, d.status = 'sending' AS open
   FROM result r
@@ -82,6 +82,7 @@ WITH result AS (
 ), settled AS (
   UPDATE notify.deliveries d SET
     status = r.status, attempts = r.attempts, lease_until = NULL, error_class = r.error_class, reason = r.reason,
+    provider = coalesce(r.provider, d.provider),
     provider_message_id = coalesce(r.message_id, d.provider_message_id),
     settled_at = CASE WHEN r.status <> 'retrying' THEN clock_timestamp() END
   FROM mine m JOIN result r ON r.id = m.notification_id AND r.token = m.token

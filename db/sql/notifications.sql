@@ -20,7 +20,7 @@ SELECT
 SELECT n.id, n.event_type, n.user_id, n.actor_user_id, n.channels, n.payload, n.template_name, n.dedup_key,
        n.priority, n.created_at, n.deliver_at, n.expires_at, n.traceparent, n.canceled_at,
        (SELECT coalesce(jsonb_agg(to_jsonb(d)), '[]')
-          FROM (SELECT channel, status, attempts, attempts_allowed, provider_message_id, error_class, reason,
+          FROM (SELECT channel, status, attempts, attempts_allowed, provider, provider_message_id, error_class, reason,
                        claimed_at, settled_at
                   FROM notify.deliveries WHERE notification_id = n.id) AS d) AS deliveries,
        (SELECT coalesce(jsonb_agg(to_jsonb(e) ORDER BY e.at), '[]')

@@ -479,7 +479,7 @@ async def test_claim_and_settle_go_by_index(admin: Connection, mode: str) -> Non
     plans = await explain(admin, mode, delivery.SQL["claim"], "email", ids, [0] * 10, token, 60, "w", True)
     empty = ["x"] * 10
     plans += await explain(
-        admin, mode, delivery.SQL["settle"], "email", ids, [token] * 10, empty, [0] * 10, *[empty] * 5
+        admin, mode, delivery.SQL["settle"], "email", ids, [token] * 10, empty, [0] * 10, *[empty] * 6
     )
     scanned = {node["Relation Name"] for node in plans if node["Node Type"] == "Seq Scan"}
     assert scanned.isdisjoint(BIG), scanned

@@ -25,7 +25,7 @@ def claims(**changes: Any) -> dict[str, Any]:
 FORGED = {
     "of nonsense": "no.token.atall",
     "with another secret": jwt.encode(claims(), "another-secret-of-32-bytes-or-even-more", "HS256"),
-    "with the algorithm none": jwt.encode(claims(), None, "none"),
+    "with the algorithm none": jwt.encode(claims(), "", "none"),
     "with another algorithm": jwt.encode(claims(), SECRET + "x" * 32, "HS512"),
     "expired": jwt.encode(claims(exp=datetime.now(UTC) - timedelta(minutes=1)), SECRET, "HS256"),
     "for another audience": jwt.encode(claims(aud="elsewhere"), SECRET, "HS256"),

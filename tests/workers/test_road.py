@@ -69,7 +69,8 @@ async def test_mail_reaches_the_server(road: Road, mail: MailServer) -> None:
     assert row is not None
     assert (row["attempts"], row["provider_message_id"]) == (1, message["Message-ID"])
     assert json.loads(await road.admin.fetchval("SELECT detail FROM notify.delivery_events")) == {
-        "provider_message_id": message["Message-ID"]
+        "provider": "smtp",
+        "provider_message_id": message["Message-ID"],
     }
 
 
