@@ -29,7 +29,7 @@ def choose(ground: Ground, names: Collection[str], avoid: Collection[int]) -> di
     for name in names:
         port = kept.get(name)
         if port is None or port in used or not is_free(port):
-            port = _any_free(used)
+            port = any_free(used)
         used.add(port)
         chosen[name] = port
     if kept | chosen != kept:
@@ -48,7 +48,7 @@ def is_free(port: int) -> bool:
     return True
 
 
-def _any_free(used: Collection[int]) -> int:
+def any_free(used: Collection[int]) -> int:
     for _ in range(TRIES):
         port = random.choice(RANGE)
         if port not in used and is_free(port):
