@@ -32,6 +32,11 @@ class Keys:
         channel, _, priority = self.lane(stream).partition(".")
         return channel, Priority(priority or Priority.NORMAL)
 
+    @property
+    def dead_letters(self) -> str:
+        """Where dead letters are mirrored. No channel may be called dlq."""
+        return self.of_lane("dlq")
+
     def user(self, user_id: str) -> str:
         """Where the in-app worker says that a user's inbox has changed."""
         return f"{self.prefix}user:{user_id}:notifications"

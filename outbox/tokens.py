@@ -16,6 +16,7 @@ ALGORITHM = "HS256"
 class Scope(StrEnum):
     PRODUCER = "producer"  # may create notifications and follow them
     USER = "user"  # may read the own inbox
+    ADMIN = "admin"  # may look at what failed, and change how things are sent
 
 
 @dataclass(frozen=True, slots=True)

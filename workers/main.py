@@ -17,13 +17,14 @@ from outbox.errors import SettingsError
 from outbox.log import get
 from outbox.nodes import Nodes
 from outbox.probes import Health, serve_probes
-from outbox.service import Stop
+from outbox.service import Stop, run_loop
 from outbox.settings import Settings
 from outbox.streams import LANES
 from workers.decide import Rules
 from workers.email import Email
 from workers.inapp import InApp
 from workers.job import Channel
+from workers.mirror import Mirror
 from workers.reader import Reader, Source
 from workers.retry import Backoff
 from workers.runner import Brake, Lane, Runner
@@ -69,6 +70,8 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
                 brake = Brake()
                 for lane in LANES:
                     tasks.create_task(run_lane(shared, name, lane.value, brake))
+            mirror = Mirror(pool, shared.nodes, settings.keys)
+            tasks.create_task(run_loop("mirror dead letters", mirror.step, asyncio.Event(), stop))
             tasks.create_task(serve_probes(shared.health, settings.host, settings.worker_port, stop))
             log.info("worker.started", channels=names, port=settings.worker_port)
     finally:

@@ -4,6 +4,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from db.pool import Pool
+from outbox.api.dead_letters import DeadLetters
 from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
 from outbox.api.problems import HANDLERS
@@ -14,7 +15,11 @@ from outbox.settings import Settings
 def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
     """The application on a pool with the rights of outbox_app. It owns neither the pool nor any task."""
     return Starlette(
-        routes=[*Notifications(settings, pool).routes(), *health.routes()],
+        routes=[
+            *Notifications(settings, pool).routes(),
+            *DeadLetters(settings, pool).routes(),
+            *health.routes(),
+        ],
         exception_handlers=HANDLERS,
         middleware=[Middleware(Measured)],
     )

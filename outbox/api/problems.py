@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from uuid import uuid4
 
@@ -51,6 +51,11 @@ def invalid(*errors: InvalidNotificationError) -> ProblemError:
     """422: the document is JSON, but it breaks rules; each is listed with its field."""
     detail = str(errors[0]) if len(errors) == 1 else f"{len(errors)} rules are broken; the first: {errors[0]}"
     return ProblemError(422, "invalid-notification", detail, errors)
+
+
+def refused(*errors: InvalidNotificationError) -> ProblemError:
+    """422 for what is no notification."""
+    return replace(invalid(*errors), kind="invalid")
 
 
 def render(problem: ProblemError) -> Response:

@@ -1,10 +1,13 @@
 """`outbox dlq`: what could not be delivered, and another try for it."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
+
+if TYPE_CHECKING:
+    from db.dead import Filter
 
 # What each command needs is imported when it runs (see the package).
 # ruff: noqa: PLC0415
@@ -14,6 +17,10 @@ ErrorClass = Annotated[str | None, typer.Option("--error-class", help="Only thos
 Since = Annotated[
     datetime | None, typer.Option(help="Only those that failed since then (UTC): 2030-01-31T09:00:00")
 ]
+Ids = Annotated[list[UUID] | None, typer.Argument(metavar="ID", help="These letters.")]
+Everything = Annotated[bool, typer.Option("--all", help="All of them.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most, the oldest first.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,6 +33,7 @@ def add_to(app: typer.Typer) -> None:
     )
     dlq.command("list", short_help="List the dead letters, newest first.")(list_letters)
     dlq.command("redrive", short_help="Send dead letters on their way again.")(redrive)
+    dlq.command("discard", short_help="Put dead letters out of the list.")(discard)
     app.add_typer(dlq, rich_help_panel="Use it")
 
 
@@ -33,8 +41,8 @@ def list_letters(
     channel: Channel = None,
     error_class: ErrorClass = None,
     since: Since = None,
-    redriven: Annotated[
-        bool, typer.Option("--redriven", help="Also those that were redriven before.")
+    closed: Annotated[
+        bool, typer.Option("--closed", help="Also those that were redriven or discarded before.")
     ] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 50,
 ) -> None:
@@ -52,19 +60,20 @@ def list_letters(
     from outbox.cli.processes import in_loop
     from outbox.settings import Settings
 
-    in_loop(show(Settings.load(), Filter(channel, error_class, aware(since), redriven), limit))
+    in_loop(show(Settings.load(), Filter(channel, error_class, aware(since), closed=closed), limit))
 
 
 def redrive(  # noqa: PLR0913, PLR0917 - an option each
-    ids: Annotated[list[UUID] | None, typer.Argument(metavar="ID", help="These letters.")] = None,
+    ids: Ids = None,
     channel: Channel = None,
     error_class: ErrorClass = None,
     since: Since = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, help="How many at most, the oldest first.")
-    ] = 1000,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    everything: Everything = False,
+    limit: Limit = 1000,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="So many a second, rather than all at once.")
+    ] = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Send dead letters on their way again; what was delivered since is never sent twice.
 
@@ -74,21 +83,57 @@ def redrive(  # noqa: PLR0913, PLR0917 - an option each
     [bold]Examples[/bold]
       outbox dlq redrive 01a2037c-764b-76e8-a64c-ef8d6967e85a
       outbox dlq redrive --channel email --dry-run
-      outbox dlq redrive --all
+      outbox dlq redrive --all --rate 20
     """
-    from db.dead import Filter
+    from db.dead import Order
     from outbox.cli.dead_letters_view import send_again
     from outbox.cli.processes import in_loop
-    from outbox.errors import SettingsError
     from outbox.settings import Settings
 
-    chosen = channel or error_class or since or everything
-    if bool(ids) == bool(chosen):
+    which = chosen(ids, channel, error_class, since, everything=everything)
+    in_loop(send_again(Settings.load(), which, Order(limit, dry_run, rate)))
+
+
+def discard(  # noqa: PLR0913, PLR0917 - an option each
+    ids: Ids = None,
+    channel: Channel = None,
+    error_class: ErrorClass = None,
+    since: Since = None,
+    everything: Everything = False,
+    limit: Limit = 1000,
+    dry_run: DryRun = False,
+) -> None:
+    """Put dead letters out of the list. Nothing is deleted: each timeline keeps what happened.
+
+    [bold]Examples[/bold]
+      outbox dlq discard 01a2037c-764b-76e8-a64c-ef8d6967e85a
+      outbox dlq discard --channel sms --error-class 21211
+    """
+    from db.dead import Order
+    from outbox.cli.dead_letters_view import discard as put_away
+    from outbox.cli.processes import in_loop
+    from outbox.settings import Settings
+
+    which = chosen(ids, channel, error_class, since, everything=everything)
+    in_loop(put_away(Settings.load(), which, Order(limit, dry_run)))
+
+
+def chosen(
+    ids: list[UUID] | None,
+    channel: str | None,
+    error_class: str | None,
+    since: datetime | None,
+    *,
+    everything: bool,
+) -> "Filter | list[UUID]":
+    from db.dead import Filter
+    from outbox.errors import SettingsError
+
+    if bool(ids) == bool(channel or error_class or since or everything):
         raise SettingsError(
             "say which: either ids, or a choice by --channel, --error-class, --since or --all"
         )
-    which = ids or Filter(channel, error_class, aware(since))
-    in_loop(send_again(Settings.load(), which, limit, dry_run=dry_run))
+    return ids or Filter(channel, error_class, aware(since))
 
 
 def aware(moment: datetime | None) -> datetime | None:

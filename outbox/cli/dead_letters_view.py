@@ -1,7 +1,7 @@
 """Dead letters as a table, and what became of those that were sent on their way again."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 import typer
@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from db import dead
+from db.pool import Executor
 from outbox.cli import reach
 from outbox.settings import Settings
 
@@ -47,27 +48,42 @@ def table(letters: Sequence[dead.DeadLetter]) -> Table:
     return made
 
 
-async def send_again(
-    settings: Settings, which: dead.Filter | Sequence[UUID], limit: int, *, dry_run: bool
+Which = dead.Filter | Sequence[UUID]
+
+
+async def send_again(settings: Settings, which: Which, order: dead.Order) -> None:
+    await treat(settings, dead.redrive, which, order, "on their way again")
+
+
+async def discard(settings: Settings, which: Which, order: dead.Order) -> None:
+    await treat(settings, dead.discard, which, order, "discarded")
+
+
+async def treat(
+    settings: Settings,
+    how: Callable[[Executor, Which, dead.Order], Awaitable[list[dead.Treated]]],
+    which: Which,
+    order: dead.Order,
+    done: str,
 ) -> None:
     connection = await reach.postgres(settings.database, "dlq")
     try:
         async with connection.transaction():
-            answers = await dead.redrive(connection, which, limit=limit, dry_run=dry_run)
+            answers = await how(connection, which, order)
     finally:
         await connection.close()
-    for line in told(answers, limit, dry_run=dry_run):
+    for line in told(answers, order, done):
         typer.echo(line)
 
 
-def told(answers: Sequence[dead.Redriven], limit: int, *, dry_run: bool) -> list[str]:
+def told(answers: Sequence[dead.Treated], order: dead.Order, done: str) -> list[str]:
     """What happened, or would happen: the good ones as a number, the others each with the reason."""
     counts = Counter(answer.answer for answer in answers)
-    begun = counts.pop(dead.Answer.REDRIVEN, 0)
-    lines = [f"{begun:,} {'would be' if dry_run else 'are'} on their way again."]
+    good = counts.pop(dead.Answer.REDRIVEN, 0) + counts.pop(dead.Answer.DISCARDED, 0)
+    lines = [f"{good:,} {'would be' if order.dry_run else 'are'} {done}."]
     lines += [f"{count:,} left alone: {answer}" for answer, count in counts.items()]
     if not answers:
         return ["There are no such dead letters."]
-    if len(answers) == limit:
-        lines.append(f"That was the limit of {limit:,}; there may be more.")
+    if len(answers) == order.limit:
+        lines.append(f"That was the limit of {order.limit:,}; there may be more.")
     return lines

@@ -153,10 +153,16 @@ OTHERS = [
     ),
     Hot("status", lambda c, n: c.fetch(notifications.SQL["status"], UUID(uuid(1))), OF_ONE, 4, sorts=1),
     Hot(
+        "unmirrored",
+        lambda c, n: dead.unmirrored(c, 100),
+        {"notifications_failed_unmirrored", NOTIFICATIONS},
+        200,
+    ),
+    Hot(
         "list_dead",
         lambda c, n: dead.list_dead(c, dead.Filter(channel="email"), limit=100),
-        {"notifications_failed_open"},
-        101,
+        {"notifications_failed_open", NOTIFICATIONS},
+        201,
     ),
 ]
 HOT = RELAY + WORKER + GATEWAY + OTHERS

@@ -1,12 +1,13 @@
 """Dead letters: found page by page, counted, and sent on their way again exactly once."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from uuid import UUID, uuid4
 
 import pytest
 
 from db import dead
-from db.dead import Answer, Filter
+from db.dead import Answer, Filter, Order
 from db.pool import Connection, Pool
 
 
@@ -91,7 +92,7 @@ async def test_redrive_begins_again_with_the_same_id(pool: Pool, admin: Connecti
     assert await admin.fetchval("SELECT event FROM notify.delivery_events") == "redriven"
     async with pool.acquire() as connection:
         assert await dead.list_dead(connection, Filter()) == []
-        assert len(await dead.list_dead(connection, Filter(redriven=True))) == 1
+        assert len(await dead.list_dead(connection, Filter(closed=True))) == 1
 
 
 async def test_a_second_redrive_does_nothing(pool: Pool, admin: Connection) -> None:
@@ -109,7 +110,7 @@ async def test_a_second_redrive_does_nothing(pool: Pool, admin: Connection) -> N
 async def test_a_dry_run_changes_nothing(pool: Pool, admin: Connection) -> None:
     await letter(admin)
     async with pool.acquire() as connection, connection.transaction():
-        (result,) = await dead.redrive(connection, Filter(), dry_run=True)
+        (result,) = await dead.redrive(connection, Filter(), Order(dry_run=True))
     assert result.answer is Answer.REDRIVEN
     assert await admin.fetchval("SELECT status FROM notify.deliveries") == "failed"
     assert await admin.fetchval("SELECT count(*) FROM notify.scheduled") == 0
@@ -132,10 +133,10 @@ async def test_only_what_ended_without_success_is_redriven(
 
 async def test_delivered_under_the_redrives_eyes_is_not_sent_again(pool: Pool, admin: Connection) -> None:
     """The status is judged under the row's lock, not only when the letters are picked."""
-    notification_id = await letter(admin)
+    await letter(admin)
+    letter_id = await admin.fetchval("SELECT id FROM notify.notifications_failed")
     await admin.execute("UPDATE notify.deliveries SET status = 'delivered'")
-    rows = await admin.fetch(dead.SQL["redrive"], [notification_id], ["email"])
-    assert rows == []
+    assert await admin.fetch(dead.SQL["redrive"], [letter_id], None) == []
 
 
 async def test_canceled_and_expired_stay_dead(pool: Pool, admin: Connection) -> None:
@@ -163,7 +164,53 @@ async def test_two_redrives_at_once_divide_the_work(pool: Pool, admin: Connectio
     for _ in range(4):
         await letter(admin)
     async with pool.acquire() as one, pool.acquire() as other, one.transaction(), other.transaction():
-        first = await dead.redrive(one, Filter(), limit=2)
+        first = await dead.redrive(one, Filter(), Order(limit=2))
         second = await dead.redrive(other, Filter())
     assert len(first) == len(second) == 2
     assert await admin.fetchval("SELECT count(*) FROM notify.scheduled") == 4
+
+
+async def test_redriven_at_a_rate(pool: Pool, admin: Connection) -> None:
+    for _ in range(4):
+        await letter(admin)
+    async with pool.acquire() as connection, connection.transaction():
+        await dead.redrive(connection, Filter(), Order(per_second=2))
+    rows = await admin.fetch("SELECT due_at FROM notify.scheduled ORDER BY due_at")
+    gaps = [(later["due_at"] - row["due_at"]) for row, later in pairwise(rows)]
+    assert all(timedelta(seconds=0.49) < gap < timedelta(seconds=0.51) for gap in gaps), gaps
+    assert len(gaps) == 3
+
+
+async def test_redriven_in_sql(pool: Pool, admin: Connection) -> None:
+    """As an operator would: the function judges by itself."""
+    first, canceled = await letter(admin), await letter(admin)
+    await admin.execute("UPDATE notify.notifications SET canceled_at = now() WHERE id = $1", canceled)
+    async with pool.acquire() as connection:
+        rows = await connection.fetch(
+            "SELECT notification_id, channel FROM notify.redrive(ARRAY(SELECT id FROM notify.notifications_failed))"
+        )
+    assert [tuple(row) for row in rows] == [(first, "email")]
+
+
+async def test_discarded_once(pool: Pool, admin: Connection) -> None:
+    notification_id = await letter(admin)
+    async with pool.acquire() as connection:
+        async with connection.transaction():
+            (trial,) = await dead.discard(connection, Filter(), Order(dry_run=True))
+            (first,) = await dead.discard(connection, Filter())
+        async with connection.transaction():
+            (again,) = await dead.discard(connection, [first.id])
+            (redriven,) = await dead.redrive(connection, [first.id])
+        assert await dead.list_dead(connection, Filter()) == []
+        (kept,) = await dead.list_dead(connection, Filter(closed=True))
+    assert [item.answer for item in (trial, first, again, redriven)] == [
+        Answer.DISCARDED,
+        Answer.DISCARDED,
+        Answer.GONE,
+        Answer.GONE,
+    ]
+    assert kept.discarded_at is not None
+    assert (kept.notification_id, kept.event_type, kept.payload) == (notification_id, "a", {})
+    events = await admin.fetch("SELECT event FROM notify.delivery_events")
+    assert [row["event"] for row in events] == ["discarded"]
+    assert await admin.fetchval("SELECT status FROM notify.deliveries") == "failed"
