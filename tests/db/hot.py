@@ -156,7 +156,8 @@ OTHERS = [
         "unmirrored",
         lambda c, n: dead.unmirrored(c, 100),
         {"notifications_failed_unmirrored", NOTIFICATIONS},
-        200,
+        100,
+        sorts=1,  # of the few that are there
     ),
     Hot(
         "list_dead",

@@ -45,8 +45,9 @@ INSERT INTO notify.scheduled (due_at, notification_id, channels, attempt, reason
 SELECT now() + (i - 50) * interval '1 minute', {UUID.format("i")}, '{{inapp}}', 1, 'retry'
 FROM generate_series(1, $1 / 4) i;
 
-INSERT INTO notify.notifications_failed (notification_id, channel, error_class, reason, failed_at)
-SELECT {UUID.format("i")}, 'email', 'smtp_5xx', 'because', now() - i * interval '1 second'
+INSERT INTO notify.notifications_failed (notification_id, channel, error_class, reason, failed_at, mirrored_at)
+SELECT {UUID.format("i")}, 'email', 'smtp_5xx', 'because', now() - i * interval '1 second',
+       CASE WHEN i > 50 THEN now() END
 FROM generate_series(1, $1 / 4) i;
 
 -- Ordinary inboxes, and one of somebody who has a tenth of everything.

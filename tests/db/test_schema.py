@@ -64,6 +64,7 @@ NOTIFICATION: list[tuple[str, Any, str]] = [
 OTHERS: list[tuple[str, str, Any, str]] = [
     ("channels", "name", "Fax", "channel_name_is_1_to_40_of_a_z_0_9_dash"),
     ("channels", "name", "a" * 41, "channel_name_is_1_to_40_of_a_z_0_9_dash"),
+    ("channels", "name", "dlq", "channel_name_is_not_dlq"),
     ("channels", "kind", "pigeon", "channel_kind_is_known"),
     ("channels", "config", [], "config_is_a_json_object"),
     ("channels", "max_attempts", 0, "max_attempts_is_1_to_100"),
