@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from outbox.errors import SettingsError
@@ -36,6 +44,13 @@ def refuse_database_in_cluster(value: SecretStr) -> SecretStr:
     return value
 
 
+def refuse_other_placeholders(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "{user_id}" not in value:
+        raise ValueError("must be a URL with {user_id} in it, like https://users.internal/{user_id}/contact")
+    return value
+
+
 def split(value: object) -> object:
     """A list as people write it in an environment: with commas."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -47,6 +62,7 @@ RedisUrl = Annotated[
     scheme("redis", "rediss", "redis+cluster", "rediss+cluster"),
     AfterValidator(refuse_database_in_cluster),
 ]
+RecipientUrl = Annotated[str, AfterValidator(refuse_other_placeholders)]
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -111,10 +127,24 @@ class Settings(BaseSettings):
     retry_base: Seconds = 2
     retry_cap: Seconds = 3600
 
+    # Recipients who are kept elsewhere than in notify.recipients, and for how long an answer about one serves.
+    recipient_query: str | None = None
+    recipient_url: RecipientUrl | None = None
+    recipient_token: SecretStr | None = None
+    recipient_cache: Annotated[float, Field(ge=0)] = 60
+
     gateway_queue: PositiveInt = 256
     gateway_reconcile: Seconds = 30
     # Pages on other hosts that may open a socket: https://app.example.com,https://…
     gateway_origins: Annotated[list[str], NoDecode, BeforeValidator(split)] = []
+
+    @model_validator(mode="after")
+    def one_source_of_recipients(self) -> Self:
+        if self.recipient_query and self.recipient_url:
+            raise ValueError(
+                "OUTBOX_RECIPIENT_QUERY and OUTBOX_RECIPIENT_URL exclude each other: set one of them"
+            )
+        return self
 
     @cached_property
     def keys(self) -> Keys:
@@ -162,7 +192,9 @@ def describe(error: ValidationError) -> str:
     for problem in error.errors(include_url=False):
         key = "_".join(str(part) for part in problem["loc"])
         key = key if key.isupper() else f"OUTBOX_{key.upper()}"
-        if problem["type"] == "missing":
+        if not problem["loc"]:  # of several keys, which it names
+            lines.append(problem["msg"].removeprefix("Value error, "))
+        elif problem["type"] == "missing":
             lines.append(f"{key} is not set")
         else:
             secret = isinstance(problem["input"], SecretStr) or key.endswith(("_URL", "_SECRET"))

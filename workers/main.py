@@ -26,6 +26,7 @@ from workers.inapp import InApp
 from workers.job import Channel
 from workers.mirror import Mirror
 from workers.reader import Reader, Source
+from workers.recipients import Recipients, from_settings
 from workers.retry import Backoff
 from workers.runner import Brake, Lane, Runner
 from workers.settler import Settler
@@ -57,13 +58,15 @@ class Shared:
     nodes: Nodes
     health: Health
     stop: Stop
+    recipients: Recipients
 
 
 async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
     """Work on these channels until asked to stop. Raises SettingsError for a channel without a module here."""
     names = check(channels)
     pool = await open_pool(settings.database, name="worker", size=2 * len(names) * len(LANES) + 2)
-    shared = Shared(settings, pool, connect(settings.redis), Health(), stop)
+    recipients = await from_settings(settings, pool)
+    shared = Shared(settings, pool, connect(settings.redis), Health(), stop, recipients)
     try:
         async with asyncio.TaskGroup() as tasks:
             for name in names:
@@ -76,6 +79,7 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
             log.info("worker.started", channels=names, port=settings.worker_port)
     finally:
         await shared.nodes.aclose()
+        await recipients.close()
         await close(pool, settings.shutdown_grace * CLOSE_POOL)
 
 
@@ -99,7 +103,9 @@ async def run_lane(shared: Shared, name: str, lane: str, brake: Brake) -> None:
     )
     grace = settings.shutdown_grace
     settler = Settler(shared.pool, shared.nodes, channel, source.stream, grace * SHIELD)
-    runner = Runner(Lane(lane, channel, rules, shared.pool, Reader(own, source), brake), settler, grace)
+    runner = Runner(
+        Lane(lane, channel, rules, shared.pool, Reader(own, source), brake, shared.recipients), settler, grace
+    )
     shared.health.add(f"{name}.{lane}", runner.trouble)
     try:
         await runner.run(shared.stop)

@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from db import delivery
 from db.delivery import Claim, Claimant
 from db.pool import OUTAGES as DATABASE_OUTAGES
-from db.pool import Pool
+from db.pool import Executor, Pool
 from outbox.log import get
 from outbox.service import Stop, describe, run_loop
 from workers import metrics
@@ -26,6 +26,7 @@ from workers.entries import Entry, RawEntry, decode, once_each
 from workers.job import Channel, Job
 from workers.outcome import LeaseShort, Outcome, Throttled, Transient
 from workers.reader import Reader
+from workers.recipients import Recipients
 from workers.settler import Dropped, Returned, Settled, Settler
 from workers.shutdown import DRAIN, LEAVE, SETTLE
 
@@ -62,6 +63,7 @@ class Lane:
     pool: Pool
     reader: Reader
     brake: Brake = field(default_factory=Brake)
+    recipients: Recipients = field(default_factory=lambda: Recipients(None, 0))
 
 
 class Runner:
@@ -72,6 +74,7 @@ class Runner:
         self._held: set[bytes] = set()  # entries read and neither acknowledged nor left
         self._unclaimed: list[Entry] = []
         self._token: UUID | None = None  # of a claim whose reply never came
+        self._unasked: Mapping[str, str] = {}  # of the last claim: users, and why they could not be asked for
         self._attempts: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
@@ -140,6 +143,7 @@ class Runner:
         )
         ends = time.monotonic() + source.lease_seconds
         async with self.lane.pool.acquire() as connection:
+            self._unasked = await self.ask_for_recipients(connection, batch)
             claims = await delivery.claim(
                 connection,
                 who,
@@ -152,6 +156,13 @@ class Runner:
             self._unclaimed, self._token = repeats, None
             # Begun before the connection is given back, for that is a round trip.
             await self.dispatch(batch, {claim.notification_id: claim for claim in claims}, who.token, ends)
+
+    async def ask_for_recipients(self, executor: Executor, batch: Sequence[Entry]) -> Mapping[str, str]:
+        """Before the claim, which takes contact, language and time zone from what is known. Gives who could not be
+        asked for, and why."""
+        if not self.lane.rules.needs_contact:
+            return {}
+        return await self.lane.recipients.refresh(executor, {entry.envelope.user_id for entry in batch})
 
     async def dispatch(
         self, batch: Sequence[Entry], claims: dict[UUID, Claim], token: UUID, ends: float
@@ -177,6 +188,12 @@ class Runner:
             log.info(
                 "worker.taken_over", notification_id=str(job.entry.notification_id), channel=self.channel.name
             )
+        why = self._unasked.get(job.entry.envelope.user_id) if job.claim.contact is None else None
+        if why:
+            again = settlement(job, Transient("recipients", why), self.lane.rules, random.random())
+            assert again
+            self.settler.add(Settled(job, again))
+            return
         if settled := verdict(job, self.channel.name, self.lane.rules):
             self.settler.add(Settled(job, settled))
             return
