@@ -65,7 +65,7 @@ class Claim(NamedTuple):
     locale: str | None
     time_zone: str | None
     suppressed: str | None  # why the address must not be written to
-    template: str | None  # key for template_sources
+    template: str | None  # key for templates.sources
 
 
 class Settlement(NamedTuple):
@@ -127,18 +127,6 @@ class Counts:
     last_seq: int
     unread: int
     version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A template's sources as they stand in the database."""
-
-    key: str
-    name: str
-    version: int
-    subject: str
-    text: str
-    html: str
 
 
 async def claim(
@@ -254,12 +242,3 @@ async def channel_config(executor: Executor, channel: str) -> tuple[int, Mapping
     """Version and config, or None for a channel that is gone."""
     row = await executor.fetchrow(SQL["channel_config"], channel)
     return (row["version"], json.loads(row["config"])) if row else None
-
-
-async def template_sources(executor: Executor, keys: Iterable[str]) -> list[Template]:
-    """By the keys that claims gave, and under them: a row changed since is what they stand for now. One deleted
-    since is left out."""
-    ids = {key: UUID(key.partition("/")[0]) for key in keys}
-    rows = await executor.fetch(SQL["template_sources"], list(ids.values()))
-    sources = {row["id"]: tuple(row)[1:] for row in rows}
-    return [Template(key, *sources[id_]) for key, id_ in ids.items() if id_ in sources]

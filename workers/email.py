@@ -8,6 +8,7 @@ from typing import Any
 from db.delivery import Claim
 from db.pool import Executor
 from outbox.errors import SettingsError
+from outbox.rendering.renderers import Rendered
 from outbox.settings import resolve
 from workers.configured import Configured
 from workers.job import Hint, Job
@@ -16,7 +17,6 @@ from workers.outcome import LeaseShort, Outcome, Permanent, Transient
 from workers.providers import Providers
 from workers.rendering import Rendering
 from workers.smtp import CONNECTIONS, Mailer, parse
-from workers.templates import Rendered
 
 BUDGET_SECONDS = 30.0
 

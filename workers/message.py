@@ -10,7 +10,7 @@ from email.utils import format_datetime, parseaddr
 from uuid import UUID
 
 from outbox.errors import SettingsError
-from workers.templates import Rendered
+from outbox.rendering.renderers import Rendered
 
 # Seven bits: no server on the way has to know 8BITMIME.
 POLICY = SMTP.clone(cte_type="7bit")

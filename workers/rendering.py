@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from db import delivery
-from db.delivery import Claim, Template
+from db import templates
+from db.delivery import Claim
 from db.pool import Executor
+from db.templates import Layout, Template
+from outbox.rendering import layouts
+from outbox.rendering.renderers import Rendered, Renderers, Starved, Unrenderable
 from workers.job import Job
 from workers.outcome import Outcome, Permanent, Transient, clean
-from workers.templates import Rendered, Renderers, Starved, Unrenderable
 
 TEMPLATES_KEPT = 1_000
 
@@ -21,6 +23,7 @@ class Rendering:
     def __init__(self, channel: str) -> None:
         self.channel = channel
         self._templates: dict[str, Template] = {}
+        self._layouts: dict[str, list[Layout]] = {}
         self._renderers = Renderers()
 
     async def fetch(self, executor: Executor, claims: Sequence[Claim]) -> None:
@@ -30,8 +33,11 @@ class Rendering:
             if len(self._templates) > TEMPLATES_KEPT:
                 self._templates.clear()
                 wanted = {claim.template for claim in claims if claim.template}
-            for template in await delivery.template_sources(executor, wanted):
+            for template in await templates.sources(executor, wanted):
                 self._templates[template.key] = template
+        # Layouts are asked for with each batch that needs them: a claim does not tell when one was changed.
+        used = [self._templates[claim.template] for claim in claims if claim.template in self._templates]
+        self._layouts |= await layouts.fetch(executor, self.channel, used)
 
     async def render(self, job: Job) -> Rendered | Outcome:
         if job.claim.template is None:
@@ -39,7 +45,8 @@ class Rendering:
         template = self._templates.get(job.claim.template)
         if template is None:
             return Transient("template", "the template was deleted at this very moment")
-        rendered = await self._renderers.render(template, variables(job))
+        readable = layouts.for_reader(self._layouts, job.claim.locale)
+        rendered = await self._renderers.render(template, variables(job), readable)
         return rendered if isinstance(rendered, Rendered) else unrendered(rendered)
 
     def _missing(self, job: Job) -> str:

@@ -202,7 +202,3 @@ SELECT user_id, last_seq, unread, version FROM notify.inbox_counters WHERE user_
 -- name: channel_config
 -- Read again whenever a claim shows another version. Primary key.
 SELECT version, config FROM notify.channels WHERE name = $1
-
--- name: template_sources
--- The templates that claims named and this worker has not seen, as they are now. Primary key.
-SELECT id, name, version, subject, body_text, body_html FROM notify.templates WHERE id = ANY ($1::uuid[])

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from db import dead, delivery
+from db import dead, delivery, templates
 from db.delivery import Claim, Claimant, Settlement, Status, Undecodable
 from db.pool import Connection, Pool
 
@@ -176,7 +176,7 @@ async def test_template_by_name_then_language_then_version(
     claim = await claim_one(pool, await notify(admin, "email", template_name=template_name), who=who)
     subject = None
     if claim.template:
-        (template,) = await delivery.template_sources(admin, [claim.template])
+        (template,) = await templates.sources(admin, [claim.template])
         assert template.key == claim.template
         subject = template.subject
     assert subject == expected
@@ -185,7 +185,7 @@ async def test_template_by_name_then_language_then_version(
 async def test_an_unknown_event_type_gets_the_default_template(pool: Pool, admin: Connection) -> None:
     who = replace(PLAIN, channel="email", contacts=True, token=uuid4())
     claim = await claim_one(pool, await notify(admin, "email", event_type="a:b"), who=who)
-    (template,) = await delivery.template_sources(admin, [claim.template or ""])
+    (template,) = await templates.sources(admin, [claim.template or ""])
     assert template.name == "default"
 
 
@@ -206,10 +206,10 @@ async def test_a_template_changed_after_the_claim_comes_under_the_key_of_the_cla
     who = replace(PLAIN, channel="email", contacts=True, token=uuid4())
     key = (await claim_one(pool, await notify(admin, "email"), who=who)).template or ""
     await admin.execute("UPDATE notify.templates SET subject = 'new'")
-    (template,) = await delivery.template_sources(admin, [key])
+    (template,) = await templates.sources(admin, [key])
     assert (template.key, template.subject) == (key, "new")
     await admin.execute("DELETE FROM notify.templates")
-    assert await delivery.template_sources(admin, [key]) == []
+    assert await templates.sources(admin, [key]) == []
 
 
 async def give_back(pool: Pool, notification_id: UUID, token: UUID, attempt: int = 0) -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outbox.errors import SettingsError
+from outbox.rendering.renderers import Rendered
 from workers.message import BadAddressError, compose, message_id, sender
-from workers.templates import Rendered
 
 ORIGIN = sender("Outbox <noreply@example.com>")
 

@@ -14,11 +14,19 @@ import signal
 import struct
 import sys
 import traceback
+from collections.abc import Mapping
 from functools import lru_cache
 from types import FrameType
 from typing import Any, BinaryIO
 
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined
+from jinja2 import (
+    StrictUndefined,
+    Template,
+    TemplateError,
+    TemplateNotFound,
+    TemplateSyntaxError,
+    Undefined,
+)
 from jinja2 import filters as jinja_filters
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -30,6 +38,7 @@ ERROR_CHARACTERS = 1_000
 DIGITS = 512  # bits of a whole number
 MEMORY_BYTES = 512 * 1024 * 1024
 PARTS = ("subject", "text", "html")
+FILE = "<template>"
 LAST_SECONDS = 2.0  # of processor time more, for one long operation in C, which no exception can end
 WIDE = re.compile(r"\d{4,}|\*")
 # Their cost follows a number the template gives, not the size of what it was given.
@@ -57,6 +66,15 @@ class Environment(ImmutableSandboxedEnvironment):
     """The sandbox, with the operators and methods that make much out of little bounded or shut."""
 
     intercepted_binops = frozenset({"*", "**", "%"})
+    layouts: Mapping[str, str] = {}  # of this request and part: all that a template may extend or include
+
+    def get_template(self, name: Any, parent: str | None = None, globals: Any = None) -> Template:  # noqa: A002
+        """For extends, include and import."""
+        if name not in self.layouts:
+            raise TemplateNotFound(
+                name, f"there is no template {name!r} of this channel to extend or include"
+            )
+        return compiled(self.layouts[name], self.autoescape is True, name)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**":
@@ -120,8 +138,13 @@ PLAIN, ESCAPING = environment(False), environment(True)
 
 
 @lru_cache(maxsize=256)
-def compiled(source: str, escaped: bool) -> Template:
-    return (ESCAPING if escaped else PLAIN).from_string(source)
+def compiled(source: str, escaped: bool, name: str = "") -> Template:
+    """By its source; the name of a layout is only for the message about a mistake in it."""
+    if len(source.encode()) > SOURCE_BYTES:
+        raise TooLargeError(f"its source is larger than {SOURCE_BYTES} bytes")
+    made = ESCAPING if escaped else PLAIN
+    code = made.compile(source, name or None, f"{FILE} {name}".strip())
+    return Template.from_code(made, code, made.make_globals(None))
 
 
 def on_time_over(_: int, __: FrameType | None) -> None:
@@ -129,27 +152,38 @@ def on_time_over(_: int, __: FrameType | None) -> None:
 
 
 def render(request: dict[str, Any]) -> dict[str, Any]:
-    """The parts rendered, or {"error", "part", "line"}; never an exception."""
+    """The parts rendered, or {"error", "part", "line", "layout"}; never an exception."""
     part = ""
     signal.setitimer(signal.ITIMER_PROF, request["seconds"])
     signal.setitimer(signal.ITIMER_VIRTUAL, request["seconds"] + LAST_SECONDS)  # ends the process
     try:
         rendered = {}
         for part in PARTS:
-            rendered[part] = render_part(request[part], part == "html", request["variables"])
+            layouts = {name: parts[part] for name, parts in request.get("layouts", {}).items()}
+            rendered[part] = render_part(request[part], layouts, part == "html", request["variables"])
     except Exception as error:  # a foreign program may raise anything
-        return {"error": explain(error), "part": part, "line": line_of(error)}
+        return {
+            "error": explain(error),
+            "part": part,
+            "line": line_of(error),
+            "layout": layout_of(error),
+        }
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     return rendered
 
 
-def render_part(source: str, escaped: bool, variables: dict[str, Any]) -> str:
-    if len(source.encode()) > SOURCE_BYTES:
-        raise TooLargeError(f"its source is larger than {SOURCE_BYTES} bytes")
+def render_part(
+    source: str, layouts: Mapping[str, str], escaped: bool, variables: dict[str, Any] | None
+) -> str:
+    """Without variables it is only compiled, to see whether that can be done."""
+    (ESCAPING if escaped else PLAIN).layouts = layouts
+    template = compiled(source, escaped)
+    if variables is None:
+        return ""
     pieces, size = [], 0
-    for piece in compiled(source, escaped).generate(variables):
+    for piece in template.generate(variables):
         size += len(piece.encode())
         if size > OUTPUT_BYTES:
             raise TooLargeError(f"its output is larger than {OUTPUT_BYTES} bytes")
@@ -171,12 +205,23 @@ def explain(error: BaseException) -> str:
 
 
 def line_of(error: BaseException) -> int | None:
+    place = place_of(error)
+    return place.lineno if place else getattr(error, "lineno", None)
+
+
+def layout_of(error: BaseException) -> str:
+    """The name of the layout that the mistake is in, or nothing: it is in the template itself."""
     if isinstance(error, TemplateSyntaxError):
-        return error.lineno
-    lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<template>"
-    ]
-    return lines[-1] if lines else None
+        return error.name or ""
+    place = place_of(error)
+    return place.filename.removeprefix(FILE).strip() if place else ""
+
+
+def place_of(error: BaseException) -> traceback.FrameSummary | None:
+    if isinstance(error, TemplateSyntaxError):
+        return None  # it knows by itself
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(FILE)]
+    return places[-1] if places else None
 
 
 def frames(pipe: BinaryIO) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from db.delivery import Template
-from workers.templates import Rendered, Renderers, Starved, Unrenderable
+from db.templates import Template
+from outbox.rendering.renderers import Rendered, Renderers, Starved, Unrenderable
 
 VARIABLES: dict[str, Any] = {
     "event_type": "order.paid",
@@ -73,7 +73,7 @@ async def test_what_templates_may_do(renderers: Renderers, source: str, expected
         ("a\nb\n{% if %}", "text line 3: Expected an expression"),
         ("{{ payload.title + 1 }}", "text line 1: TypeError"),
         ("{% for x in payload.missing %}{% endfor %}", "has no attribute 'missing'"),
-        ("{% include 'x' %}", "text line 1: TypeError"),
+        ("{% include 'x' %}", "text line 1: there is no template 'x'"),
     ],
 )
 async def test_a_mistake_is_named_with_its_line(renderers: Renderers, source: str, expected: str) -> None:
@@ -169,7 +169,59 @@ async def test_a_child_that_was_frozen_is_no_fault_of_the_template(
     child = renderers.swift._child
     assert child is not None
     child.send_signal(signal.SIGSTOP)
-    monkeypatch.setattr("workers.templates.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("outbox.rendering.renderers.ANSWER_SECONDS", 0.2)
     assert await renderers.render(template("b"), VARIABLES) == Starved()
     monkeypatch.undo()
     assert await text_of(renderers, "c") == "c"
+
+
+LAYOUTS = {
+    "base": {
+        "subject": "[shop] {% block subject %}{% endblock %}",
+        "text": "Hello\n{% block body %}{% endblock %}\n{% include 'footer' %}",
+        "html": "<main>{% block body %}{% endblock %}</main>{{ payload.html }}",
+    },
+    "footer": {"subject": "", "text": "-- {{ event_type }}", "html": ""},
+    "broken": {"subject": "", "text": "a\nb\n{{ payload.none.x }}{% block body %}{% endblock %}", "html": ""},
+    "itself": {"subject": "", "text": "{% extends 'itself' %}", "html": ""},
+}
+
+
+async def test_each_part_extends_the_layouts_same_part(renderers: Renderers) -> None:
+    body = "{% extends 'base' %}{% block body %}{{ payload.html }}{% endblock %}"
+    subject = "{% extends 'base' %}{% block subject %}{{ payload.title }}{% endblock %}"
+    rendered = await renderers.render(template(body, subject, body), VARIABLES, LAYOUTS)
+    assert rendered == Rendered(
+        "[shop] Paid",
+        "Hello\n<b>&</b>\n-- order.paid",
+        "<main>&lt;b&gt;&amp;&lt;/b&gt;</main>&lt;b&gt;&amp;&lt;/b&gt;",
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("{% extends 'nowhere' %}", "text line 1: there is no template 'nowhere' of this channel"),
+        ("{% extends 'broken' %}", "text, in 'broken' line 3: 'dict object' has no attribute 'none'"),
+        ("{% extends 'itself' %}", "RecursionError"),
+    ],
+)
+async def test_a_mistake_in_a_layout_is_named(renderers: Renderers, source: str, complaint: str) -> None:
+    rendered = await renderers.render(template(source), VARIABLES, LAYOUTS)
+    assert isinstance(rendered, Unrenderable), rendered
+    assert complaint in rendered.reason
+
+
+async def test_a_changed_layout_is_used_at_once(renderers: Renderers) -> None:
+    source = template("{% extends 'base' %}")
+    for text in ("one", "two"):
+        rendered = await renderers.render(source, VARIABLES, {"base": LAYOUTS["base"] | {"text": text}})
+        assert isinstance(rendered, Rendered)
+        assert rendered.text == text
+
+
+async def test_compiled_only(renderers: Renderers) -> None:
+    assert await renderers.render(template("{{ payload.missing }}"), None) == Rendered("", "", "")
+    refused = await renderers.render(template("{% if %}"), None)
+    assert isinstance(refused, Unrenderable)
+    assert "text line 1" in refused.reason

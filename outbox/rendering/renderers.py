@@ -1,4 +1,4 @@
-"""Rendering, seen from the worker: a killable child process for each lane, and a second one for templates that hang."""
+"""Rendering, seen from who wants it: a killable child process, and a second one for templates that hang."""
 
 import asyncio
 import json
@@ -6,12 +6,14 @@ import signal
 import struct
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from db.delivery import Template
+from db.templates import Template
+from outbox.rendering.layouts import parts
 
 CHILD = Path(__file__).parent / "sandbox.py"
 RENDER_SECONDS = 0.5  # of the child's processor time
@@ -120,14 +122,17 @@ class Renderers:
     _suspects: dict[str, float] = field(default_factory=dict)
 
     async def render(
-        self, template: Template, variables: dict[str, Any]
+        self,
+        template: Template,
+        variables: dict[str, Any] | None,
+        layouts: Mapping[str, Mapping[str, str]] = {},
     ) -> Rendered | Unrenderable | Starved:
+        """`layouts`: the parts of what it extends or includes, by name. Without variables it is only compiled."""
         suspect = self._suspects.get(template.key, 0.0) > time.monotonic()
         answer = await (self.apart if suspect else self.swift).ask(
             {
-                "subject": template.subject,
-                "text": template.text,
-                "html": template.html,
+                **parts(template),
+                "layouts": layouts,
                 "variables": variables,
                 "seconds": RENDER_SECONDS,
             }
@@ -148,5 +153,6 @@ class Renderers:
 
 def complaint(template: Template, answer: dict[str, Any]) -> str:
     part = f", {answer['part']}" if answer["part"] else ""
+    part += f", in {answer['layout']!r}" if answer.get("layout") else ""
     line = f" line {answer['line']}" if answer["line"] else ""
     return f"template {template.name!r} version {template.version}{part}{line}: {answer['error']}"
