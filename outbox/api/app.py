@@ -8,6 +8,7 @@ from outbox.api.dead_letters import DeadLetters
 from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
 from outbox.api.problems import HANDLERS
+from outbox.api.templates import Templates
 from outbox.probes import Health
 from outbox.settings import Settings
 
@@ -18,6 +19,7 @@ def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
         routes=[
             *Notifications(settings, pool).routes(),
             *DeadLetters(settings, pool).routes(),
+            *Templates(settings, pool).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,

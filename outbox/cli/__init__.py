@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from outbox.cli import dead_letters, local, processes, send, status, token
+from outbox.cli import dead_letters, local, processes, send, status, templates, token
 from outbox.cli.failures import Readable
 
 app = typer.Typer(
@@ -43,4 +43,5 @@ send.add_to(app)
 status.add_to(app)
 token.add_to(app)
 dead_letters.add_to(app)
+templates.add_to(app)
 processes.add_to(app)

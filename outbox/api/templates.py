@@ -1,0 +1,240 @@
+"""The routes of /v1/templates: versions published, looked at, tried out with a payload, and sent to one person."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import asyncpg
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from db import notifications, templates
+from db.pool import Executor, Pool
+from db.templates import Draft, OutdatedError, Published, Template
+from outbox.api.auth import require
+from outbox.api.body import parse_object, read_json_bytes
+from outbox.api.dead_letters import plain, private
+from outbox.api.intake import accept
+from outbox.api.problems import ProblemError, refused
+from outbox.api.reading import read
+from outbox.envelope import Notification, Priority, printable, storable
+from outbox.errors import InvalidNotificationError
+from outbox.rendering import layouts
+from outbox.rendering.renderers import Rendered, Renderers, Starved
+from outbox.rendering.sample import sample
+from outbox.settings import Settings
+from outbox.tokens import Scope
+
+BODY_BYTES = 512 * 1024
+ACQUIRE_SECONDS = 5.0
+SOURCE_CHARACTERS = 65_536
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
+LOCALE = r"^([A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)?$"
+
+Source = Annotated[str, Field(max_length=SOURCE_CHARACTERS)]
+Payload = Annotated[dict[str, Any], AfterValidator(storable)]
+
+
+class Sources(BaseModel):
+    """What a version is made of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    subject: Annotated[Source, AfterValidator(printable)] = ""
+    body_text: Source = ""
+    body_html: Source = ""
+
+    def template(self, name: str) -> Template:
+        return Template("", name, 0, self.subject, self.body_text, self.body_html)
+
+
+class Trial(BaseModel):
+    """A payload to render with, and for whom."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    payload: Payload = {}
+    event_type: str = "template.preview"
+    user_id: str = "alice"
+    actor_user_id: str | None = None
+    locale: Annotated[str, Field(pattern=LOCALE)] = ""
+    draft: Sources | None = Field(None, description="Sources to try instead of the version in force.")
+
+
+class TestSend(BaseModel):
+    """Whom to send it to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user_id: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)]
+    payload: Payload = {}
+
+
+class Templates:
+    """The handlers, and what they share: the settings and the service's pool."""
+
+    def __init__(self, settings: Settings, pool: Pool) -> None:
+        self.settings, self.pool = settings, pool
+
+    def routes(self) -> list[Route]:
+        one = "/v1/templates/{channel}/{name}"
+        return [
+            Route("/v1/templates", self.list, methods=["GET"]),
+            Route(one + ":preview", self.preview, methods=["POST"]),
+            Route(one + ":test", self.test, methods=["POST"]),
+            Route(one, self.show, methods=["GET"]),
+            Route(one, self.publish, methods=["PUT"]),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        """What is in force, of one channel or of all."""
+        require(request, self.settings, Scope.ADMIN)
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+            found = await templates.in_force(conn, request.query_params.get("channel"))
+        return private({"templates": [shown(each) for each in found]})
+
+    async def show(self, request: Request) -> Response:
+        """All versions, the one in force first; its number is the ETag."""
+        require(request, self.settings, Scope.ADMIN)
+        place = place_of(request)
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+            versions = await templates.versions(conn, place.channel, place.name, place.locale)
+        if not versions:
+            raise ProblemError(404, "not-found", f"There is no template {place.name!r} like that.")
+        answer = private({"versions": [shown(each) for each in versions]})
+        answer.headers["ETag"] = etag(versions[0].version)
+        return answer
+
+    async def publish(self, request: Request) -> Response:
+        """A new version, in force at once: 201; the same again: 200. With If-Match, only on top of that version."""
+        require(request, self.settings, Scope.ADMIN)
+        place = place_of(request)
+        sources = read(Sources, parse_object(await read_json_bytes(request, BODY_BYTES)))
+        await compiles(sources.template(place.name))
+        draft = Draft(**asdict(place) | sources.model_dump() | {"on_top_of": if_match(request)})
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+            if draft.channel not in await notifications.known_channels(conn):
+                raise refused(InvalidNotificationError("channel", f"{draft.channel!r} is not known"))
+            version, fresh = await self.published(conn, draft)
+        body = {"channel": place.channel, "name": place.name, "locale": place.locale, "version": version}
+        return JSONResponse(body, 201 if fresh else 200, {"ETag": etag(version)})
+
+    async def published(self, conn: Executor, draft: Draft) -> tuple[int, bool]:
+        try:
+            return await templates.publish(conn, draft)
+        except OutdatedError as error:
+            detail = f"The version in force is {error.newest}: look at it, and publish on top of it."
+            raise ProblemError(412, "outdated", detail, headers={"ETag": etag(error.newest)}) from None
+        except asyncpg.UniqueViolationError:
+            raise ProblemError(409, "conflict", "Somebody else is publishing it at this moment.") from None
+
+    async def preview(self, request: Request) -> Response:
+        """The parts as they would be sent. Sends nothing."""
+        require(request, self.settings, Scope.ADMIN)
+        place = place_of(request)
+        trial = read(Trial, parse_object(await read_json_bytes(request, BODY_BYTES)))
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+            template = (trial.draft or await self.in_force(conn, place)).template(place.name)
+            readable = layouts.for_reader(
+                await layouts.fetch(conn, place.channel, [template]), trial.locale or place.locale
+            )
+        return private(asdict(await rendered(template, variables(trial), readable)))
+
+    async def in_force(self, conn: Executor, place: Draft) -> Sources:
+        versions = await templates.versions(conn, place.channel, place.name, place.locale)
+        if not versions:
+            raise ProblemError(404, "not-found", f"There is no template {place.name!r} like that.")
+        newest = versions[0]
+        return Sources(subject=newest.subject, body_text=newest.body_text, body_html=newest.body_html)
+
+    async def test(self, request: Request) -> Response:
+        """To one person, by the road that everything takes, so its timeline says how it went."""
+        require(request, self.settings, Scope.ADMIN)
+        place = place_of(request)
+        asked = read(TestSend, parse_object(await read_json_bytes(request, BODY_BYTES)))
+        notification = Notification(
+            event_type="template.test",
+            user_id=asked.user_id,
+            channels=[place.channel],
+            payload=asked.payload,
+            template_name=place.name,
+            priority=Priority.URGENT,
+        )
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+            accepted = await accept(conn, notification)
+        url = f"{self.settings.public_api_url}/v1/notifications/{accepted.id}"
+        return JSONResponse({"id": str(accepted.id), "status_url": url}, 202, {"Location": url})
+
+
+def place_of(request: Request) -> Draft:
+    """Channel and name of the path, language of the query."""
+    query = dict(request.query_params)
+    locale = query.pop("locale", "")
+    return read(Place, {**request.path_params, "locale": locale, **query}).draft()
+
+
+class Place(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channel: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+    name: Annotated[str, Field(pattern=NAME)]
+    locale: Annotated[str, Field(pattern=LOCALE)] = ""
+
+    def draft(self) -> Draft:
+        return Draft(self.channel, self.name, self.locale)
+
+
+def if_match(request: Request) -> int | None:
+    """The version that If-Match names; 0 for `If-None-Match: *`. Raises ProblemError."""
+    if request.headers.get("if-none-match") == "*":
+        return 0
+    given = request.headers.get("if-match")
+    if given is None:
+        return None
+    if not (bare := given.strip().strip('"')).isdecimal() or len(bare) > 9:
+        raise ProblemError(412, "outdated", 'If-Match must be a version as ETag gave it, like "3".')
+    return int(bare)
+
+
+def etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def variables(trial: Trial) -> dict[str, Any]:
+    return sample(
+        trial.payload,
+        trial.locale,
+        event_type=trial.event_type,
+        user_id=trial.user_id,
+        actor_user_id=trial.actor_user_id,
+    )
+
+
+async def compiles(template: Template) -> None:
+    """Raises ProblemError, 422, with part and line."""
+    await rendered(template, None, {})
+
+
+async def rendered(
+    template: Template, values: dict[str, Any] | None, readable: dict[str, dict[str, str]]
+) -> Rendered:
+    """In a process of its own, which ends with the request. Raises ProblemError, 422."""
+    renderers = Renderers()
+    try:
+        result = await renderers.render(template, values, readable)
+    finally:
+        await renderers.close()
+    match result:
+        case Rendered():
+            return result
+        case Starved():
+            raise ProblemError(
+                503, "unavailable", "There was no time to render it.", headers={"Retry-After": "2"}
+            )
+        case refusal:
+            raise refused(InvalidNotificationError("template", refusal.reason))
+
+
+def shown(version: Published) -> dict[str, Any]:
+    return {name: plain(value) for name, value in asdict(version).items()}

@@ -1,0 +1,97 @@
+"""/v1/templates, for an administrator only."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from db.pool import Connection
+from tests.outbox.api.answers import problem
+from tests.outbox.api.test_dead_letters import as_admin
+
+__all__ = ["as_admin"]  # a fixture
+
+WELCOME = "/v1/templates/email/welcome"
+
+
+async def test_published_version_by_version(as_admin: httpx.AsyncClient) -> None:
+    first = await as_admin.put(WELCOME, json={"subject": "Hi {{ user_id }}", "body_text": "a"})
+    assert (first.status_code, first.json()["version"], first.headers["etag"]) == (201, 1, '"1"')
+    same = await as_admin.put(WELCOME, json={"subject": "Hi {{ user_id }}", "body_text": "a"})
+    assert (same.status_code, same.json()["version"]) == (200, 1)
+    second = await as_admin.put(WELCOME, json={"subject": "Hello"}, headers={"If-Match": '"1"'})
+    assert (second.status_code, second.json()["version"]) == (201, 2)
+    german = await as_admin.put(WELCOME, params={"locale": "de"}, json={"subject": "Hallo"})
+    assert german.json()["version"] == 1
+    shown = await as_admin.get(WELCOME)
+    assert shown.headers["etag"] == '"2"'
+    assert [each["subject"] for each in shown.json()["versions"]] == ["Hello", "Hi {{ user_id }}"]
+    listed = (await as_admin.get("/v1/templates?channel=email")).json()["templates"]
+    assert [(each["name"], each["locale"], each["version"]) for each in listed] == [
+        ("default", "", 1),
+        ("welcome", "", 2),
+        ("welcome", "de", 1),
+    ]
+
+
+async def test_an_edit_is_not_lost(as_admin: httpx.AsyncClient) -> None:
+    await as_admin.put(WELCOME, json={"subject": "one"}, headers={"If-None-Match": "*"})
+    again = await as_admin.put(WELCOME, json={"subject": "two"}, headers={"If-None-Match": "*"})
+    problem(again, 412, "outdated")
+    assert again.headers["etag"] == '"1"'
+    problem(await as_admin.put(WELCOME, json={"subject": "x"}, headers={"If-Match": '"7"'}), 412, "outdated")
+    problem(await as_admin.put(WELCOME, json={"subject": "x"}, headers={"If-Match": "W/x"}), 412, "outdated")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "rule"),
+    [
+        (WELCOME, {"body_html": "a\n{% if %}"}, "template", "html line 2"),
+        (WELCOME, {"subject": "a\nb"}, "subject", "control characters"),
+        (WELCOME, {"colour": "red"}, "colour", "is not known here"),
+        ("/v1/templates/email/-x", {}, "name", "should match"),
+        ("/v1/templates/fax/welcome", {}, "channel", "is not known"),
+        (WELCOME + "?locale=_", {}, "locale", "should match"),
+        (WELCOME + "?lang=de", {}, "lang", "is not known here"),
+    ],
+)
+async def test_what_cannot_be_published(
+    as_admin: httpx.AsyncClient, path: str, body: dict[str, Any], field: str, rule: str
+) -> None:
+    [(name, detail)] = problem(await as_admin.put(path, json=body), 422, "invalid")
+    assert name == field
+    assert rule in detail
+
+
+async def test_preview_with_a_layout(as_admin: httpx.AsyncClient) -> None:
+    await as_admin.put(
+        "/v1/templates/email/base", json={"body_html": "<main>{% block b %}{% endblock %}</main>"}
+    )
+    source = "{% extends 'base' %}{% block b %}{{ payload.title }}{% endblock %}"
+    await as_admin.put(WELCOME, json={"subject": "{{ payload.title }}", "body_html": source})
+    shown = await as_admin.post(WELCOME + ":preview", json={"payload": {"title": "<3"}})
+    assert shown.json() == {"subject": "<3", "text": "", "html": "<main>&lt;3</main>"}
+    missing = await as_admin.post(WELCOME + ":preview", json={"payload": {}})
+    [(field, detail)] = problem(missing, 422, "invalid")
+    assert field == "template"
+    assert "'dict object' has no attribute 'title'" in detail
+    draft = {"draft": {"subject": "new: {{ payload.n + 1 }}"}, "payload": {"n": 1}}
+    assert (await as_admin.post(WELCOME + ":preview", json=draft)).json()["subject"] == "new: 2"
+    problem(await as_admin.post("/v1/templates/email/none:preview", json={}), 404, "not-found")
+
+
+async def test_a_test_goes_the_road_of_all(as_admin: httpx.AsyncClient, admin: Connection) -> None:
+    await as_admin.put(WELCOME, json={"subject": "Hi"})
+    sent = await as_admin.post(WELCOME + ":test", json={"user_id": "ada", "payload": {"n": 1}})
+    assert sent.status_code == 202
+    row = await admin.fetchrow("SELECT event_type, template_name, channels, user_id FROM notify.outbox")
+    assert row is not None
+    assert tuple(row) == ("template.test", "welcome", ["email"], "ada")
+    unknown = await as_admin.post("/v1/templates/email/none:test", json={"user_id": "ada"})
+    [(field, _)] = problem(unknown, 422, "invalid-notification")
+    assert field == "template_name"
+
+
+async def test_a_producer_may_not(api: httpx.AsyncClient) -> None:
+    problem(await api.put(WELCOME, json={}), 403, "forbidden")
+    problem(await api.get("/v1/templates"), 403, "forbidden")
