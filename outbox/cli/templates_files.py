@@ -34,9 +34,8 @@ def read(folder: Path, channel: str | None) -> Iterator[Draft]:
             raise SettingsError(
                 f"{place}: {', '.join(sorted(odd))} is not one of {', '.join(FILES.values())}"
             )
-        yield Draft(
-            place.parent.name, found[1], found[2] or "", *(contents(place / file) for file in FILES.values())
-        )
+        subject, text, html = (contents(place / file) for file in FILES.values())
+        yield Draft(place.parent.name, found[1], found[2] or "", subject, text, html)
 
 
 def contents(file: Path) -> str:
