@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from outbox.errors import SettingsError
 from outbox.nodes import is_cluster
+from outbox.signing import derive
 from outbox.streams import Keys
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -113,6 +114,11 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr = Field(min_length=32)
     jwt_issuer: str = "outbox"
     jwt_audience: str = "outbox"
+    # What unsubscribe links and bounce addresses are signed with; unset, it follows from jwt_secret. Set it to the old
+    # jwt_secret before you change that one, and the links in people's mailboxes go on working.
+    link_secret: SecretStr | None = Field(default=None, min_length=32)
+    # The verification keys of SendGrid's signed event webhook, as its settings page shows them, with commas.
+    sendgrid_webhook_keys: Annotated[list[str], NoDecode, BeforeValidator(split)] = []
 
     relay_linger: Seconds = 0.1
     relay_poll: Seconds = 5
@@ -174,6 +180,10 @@ class Settings(BaseSettings):
     @property
     def public_gateway_url(self) -> str:
         return self.gateway_url or f"http://{self.host}:{self.gateway_port}"
+
+    def link_key(self, purpose: str) -> bytes:
+        """The key that signs what outsiders get, one for each purpose."""
+        return derive((self.link_secret or self.jwt_secret).get_secret_value(), purpose)
 
     @classmethod
     def load(cls) -> Self:

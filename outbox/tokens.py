@@ -15,6 +15,7 @@ ALGORITHM = "HS256"
 
 class Scope(StrEnum):
     PRODUCER = "producer"  # may create notifications and follow them
+    BOUNCES = "bounces"  # may hand in mails that came back, and nothing else
     USER = "user"  # may read the own inbox
     ADMIN = "admin"  # may look at what failed, and change how things are sent
 

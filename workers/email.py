@@ -1,35 +1,38 @@
-"""The e-mail channel: template → message → mail server."""
+"""The e-mail channel: template → letter → provider; and addresses that are gone, onto the suppression list."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from email.headerregistry import Address
-from typing import Any
+from typing import Any, Self
 
 from db.delivery import Claim
 from db.pool import Executor
-from outbox.errors import SettingsError
+from db.suppressions import Suppression, suppress
+from outbox import unsubscribe, verp
 from outbox.rendering.renderers import Rendered
-from outbox.settings import resolve
+from outbox.settings import Settings
 from workers.configured import Configured
+from workers.email_config import Post, read
 from workers.job import Hint, Job
-from workers.message import BadAddressError, Letter, compose, message_id, sender
+from workers.message import BadAddressError, Letter, address, unsubscribe_headers
 from workers.outcome import LeaseShort, Outcome, Permanent, Transient
-from workers.providers import Providers
 from workers.rendering import Rendering
-from workers.smtp import CONNECTIONS, Mailer, parse
+from workers.smtp import CONNECTIONS
 
 BUDGET_SECONDS = 30.0
+GONE = "hard bounce"
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
-    """What a config makes: who writes, and who carries it."""
+class Outside:
+    """What the world outside gets of us: where the API is, and the keys that sign links and bounce addresses."""
 
-    sender: Address
-    providers: Providers[Letter]
+    api_url: str
+    unsubscribe_key: bytes
+    bounce_key: bytes
 
-    async def close(self) -> None:
-        await self.providers.close()
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(settings.public_api_url, settings.link_key("unsubscribe"), settings.link_key("bounce"))
 
 
 class Email:
@@ -38,12 +41,18 @@ class Email:
     name = "email"
     outward = True
 
-    def __init__(self, concurrency: int, lease_seconds: float) -> None:
-        self.capacity = min(concurrency, CONNECTIONS)
+    def __init__(self, concurrency: int, lease_seconds: float, outside: Outside) -> None:
+        self.concurrency, self.outside = concurrency, outside
         # An attempt that has begun must end before another worker may take the delivery over.
         self.budget = min(BUDGET_SECONDS, lease_seconds / 2)
         self._config = Configured(self.name, self.from_config, Post.close)
         self._rendering = Rendering(self.name)
+
+    @property
+    def capacity(self) -> int:
+        """As many as there are connections to a mail server, or as fill the batches of one that takes many."""
+        post = self._config.get()
+        return min(self.concurrency, CONNECTIONS) if isinstance(post, Transient) else post.capacity
 
     async def prepare(self, executor: Executor, claims: Sequence[Claim]) -> None:
         await self._config.refresh(executor, claims)
@@ -51,30 +60,50 @@ class Email:
 
     def from_config(self, config: Mapping[str, Any]) -> Post:
         """Raises SettingsError."""
-        for key in ("smtp_url", "from"):
-            if not isinstance(config.get(key), str):
-                raise SettingsError(f"{key} is missing in the config of channel {self.name}")
-        mailer = Mailer(parse(resolve(config["smtp_url"])), self.budget)
-        return Post(sender(config["from"]), Providers([mailer]))
+        return read(config, self.budget)
 
     async def attempt(self, job: Job) -> Outcome:
         post = self._config.get()
         if isinstance(post, Transient):
             return post
-        rendered = await self._rendering.render(job)
+        link = self.link(post, job)
+        rendered = await self._rendering.render(job, {"unsubscribe_url": link or ""})
         if not isinstance(rendered, Rendered):
             return rendered
         try:
-            identity = message_id(job.entry.notification_id, self.name, post.sender.domain)
-            letter = compose(rendered, post.sender, job.claim.contact or "", identity)
+            letter = self.write(post, job, rendered, link)
         except BadAddressError as error:
             return Permanent("bad_address", str(error))
         if not job.lasts(self.budget):
             return LeaseShort()
         return await post.providers.send(letter)
 
+    def link(self, post: Post, job: Job) -> str | None:
+        wish = post.offer.wish(job.entry.envelope, self.name)
+        return unsubscribe.link(self.outside.api_url, self.outside.unsubscribe_key, wish) if wish else None
+
+    def write(self, post: Post, job: Job, rendered: Rendered, link: str | None) -> Letter:
+        """Raises BadAddressError."""
+        recipient = address(job.claim.contact or "")
+        whose = (job.entry.notification_id, self.name, recipient)
+        bounce = post.bounce_address
+        return Letter(
+            notification_id=job.entry.notification_id,
+            channel=self.name,
+            sender=post.sender,
+            recipient=recipient,
+            rendered=rendered,
+            headers=unsubscribe_headers(link) if link else {},
+            bounce=verp.envelope_sender(self.outside.bounce_key, bounce, whose) if bounce else None,
+            kind=job.claim.template or "",
+        )
+
     async def within(self, executor: Executor, delivered: Sequence[Job]) -> Sequence[Hint]:
         return ()
+
+    async def gone(self, executor: Executor, jobs: Sequence[Job]) -> None:
+        addresses = [job.claim.contact for job in jobs if job.claim.contact]
+        await suppress(executor, [Suppression(self.name, contact, GONE) for contact in addresses])
 
     async def again(self, executor: Executor, user_ids: Sequence[str]) -> Sequence[Hint]:
         return ()

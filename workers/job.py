@@ -67,6 +67,11 @@ class Channel(Protocol):
         """What belongs into the transaction that settles these as delivered."""
         ...
 
+    async def gone(self, executor: Executor, jobs: Sequence[Job]) -> None:
+        """What belongs into the transaction that settles these, whose recipient is gone: their address is not to be
+        tried again."""
+        ...
+
     async def again(self, executor: Executor, user_ids: Sequence[str]) -> Sequence[Hint]:
         """Hints for deliveries that were settled earlier, perhaps by a worker that died before it published."""
         ...

@@ -21,7 +21,7 @@ from outbox.service import Stop, run_loop
 from outbox.settings import Settings
 from outbox.streams import LANES
 from workers.decide import Rules
-from workers.email import Email
+from workers.email import Email, Outside
 from workers.inapp import InApp
 from workers.job import Channel
 from workers.mirror import Mirror
@@ -43,7 +43,7 @@ def inapp(settings: Settings) -> Channel:
 
 
 def email(settings: Settings) -> Channel:
-    return Email(settings.worker_concurrency, settings.worker_lease)
+    return Email(settings.worker_concurrency, settings.worker_lease, Outside.of(settings))
 
 
 CHANNELS: dict[str, Callable[[Settings], Channel]] = {"inapp": inapp, "email": email}

@@ -1,6 +1,8 @@
-"""The mail itself: headers and parts from what was rendered. Pure; refuses what could smuggle in a header."""
+"""The mail itself: what a letter holds, and its headers and parts. Pure; refuses what could smuggle in a header."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.errors import MessageError
 from email.headerregistry import Address
@@ -15,16 +17,38 @@ from outbox.rendering.renderers import Rendered
 # Seven bits: no server on the way has to know 8BITMIME.
 POLICY = SMTP.clone(cte_type="7bit")
 SUBJECT_CHARACTERS = 500
+NO_SUBJECT = "(no subject)"
+# RFC 5322 §2.1.1: a line has at most 998 characters.
+HTTP_URL = re.compile(r"https?://[!-;=?-~]{1,900}")
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What is handed to the mail server."""
+    """One mail to one recipient, before any provider gives it its form. `recipient` was checked by `address`.
+    `bounce`: the envelope sender where it is not the sender's own address; `kind`: letters of the same kind look alike,
+    because they were rendered from the same template."""
 
-    message_id: str
-    sender: str
+    notification_id: UUID
+    channel: str
+    sender: Address
     recipient: str
-    content: bytes
+    rendered: Rendered
+    headers: Mapping[str, str] = field(default_factory=dict)
+    bounce: str | None = None
+    kind: str = ""
+
+    @property
+    def message_id(self) -> str:
+        """The same at every attempt, so that a mail sent twice can be told by it."""
+        return f"<{self.notification_id}.{self.channel}@{self.sender.domain}>"
+
+    @property
+    def subject(self) -> str:
+        return one_line(self.rendered.subject)
+
+    @property
+    def envelope_sender(self) -> str:
+        return self.bounce or self.sender.addr_spec
 
 
 class BadAddressError(ValueError):
@@ -45,24 +69,29 @@ def sender(text: str) -> Address:
     return address
 
 
-def message_id(notification_id: UUID, channel: str, domain: str) -> str:
-    """The same at every attempt, so that a mail sent twice can be told by it."""
-    return f"<{notification_id}.{channel}@{domain}>"
-
-
 def one_line(subject: str) -> str:
     """Line ends and other control characters become spaces: a subject cannot begin another header."""
     return " ".join("".join(c if c.isprintable() else " " for c in subject).split())[:SUBJECT_CHARACTERS]
 
 
-def compose(rendered: Rendered, origin: Address, recipient: str, identity: str) -> Letter:
-    """Raises BadAddressError."""
+def unsubscribe_headers(url: str) -> dict[str, str]:
+    """RFC 2369 and RFC 8058: one click needs HTTPS; over plain HTTP a program offers the page at most. Raises
+    ValueError for what is no URL."""
+    if not HTTP_URL.fullmatch(url):
+        raise ValueError("an unsubscribe link must be an HTTP URL of printable ASCII")
+    one_click = {"List-Unsubscribe-Post": "List-Unsubscribe=One-Click"} if url.startswith("https:") else {}
+    return {"List-Unsubscribe": f"<{url}>"} | one_click
+
+
+def compose(letter: Letter) -> bytes:
+    """As it goes over the wire."""
+    rendered = letter.rendered
     message = EmailMessage(policy=POLICY)
-    message["Subject"] = one_line(rendered.subject)
-    message["From"] = origin
-    message["To"] = address(recipient)
+    message["Subject"] = letter.subject
+    message["From"] = letter.sender
+    message["To"] = Address(addr_spec=letter.recipient)
     message["Date"] = format_datetime(datetime.now(UTC))
-    message["Message-ID"] = identity
+    message["Message-ID"] = letter.message_id
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no vacation replies, please
     if rendered.text.strip() or not rendered.html.strip():
         message.set_content(rendered.text)
@@ -70,14 +99,21 @@ def compose(rendered: Rendered, origin: Address, recipient: str, identity: str) 
             message.add_alternative(rendered.html, subtype="html")
     else:
         message.set_content(rendered.html, subtype="html")
-    return Letter(identity, origin.addr_spec, recipient, message.as_bytes())
+    return before(letter.headers) + message.as_bytes()
 
 
-def address(recipient: str) -> Address:
+def before(headers: Mapping[str, str]) -> bytes:
+    """Lines as they are: the standard library would fold a long link into encoded words, which no mail program takes
+    for a link (RFC 8058 §4). They are ours, and were checked when they were made."""
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("ascii")
+
+
+def address(recipient: str) -> str:
+    """The recipient's address as it is. Raises BadAddressError."""
     try:
         parsed = Address(addr_spec=recipient)
     except (MessageError, ValueError, IndexError):
         raise BadAddressError("the recipient's address is not valid") from None
     if not (parsed.username and parsed.domain and recipient.isprintable() and recipient.isascii()):
         raise BadAddressError("the recipient's address is not valid, or not ASCII")
-    return parsed
+    return recipient

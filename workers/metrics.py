@@ -15,3 +15,9 @@ CLAIMS = Counter("outbox_worker_claims_total", "Entries by the answer to their c
 TAKEN_OVER = Counter("outbox_worker_taken_over_total", "Deliveries taken over from dead workers", ["channel"])
 LEASE_LOST = Counter("outbox_worker_lease_lost_total", "Results that came after the lease", ["channel"])
 SETTLE_SECONDS = Histogram("outbox_worker_settle_seconds", "One settle transaction", ["channel"])
+BATCHES = Histogram(
+    "outbox_worker_batch_messages",
+    "Messages in one request to a provider that takes many",
+    ["provider"],
+    buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000),
+)

@@ -1,7 +1,8 @@
 """From a claim to the rendered parts of a message: the template that it names, kept, and what a template may see."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -39,14 +40,15 @@ class Rendering:
         used = [self._templates[claim.template] for claim in claims if claim.template in self._templates]
         self._layouts |= await layouts.fetch(executor, self.channel, used)
 
-    async def render(self, job: Job) -> Rendered | Outcome:
+    async def render(self, job: Job, more: Mapping[str, Any] = MappingProxyType({})) -> Rendered | Outcome:
+        """`more`: what the channel adds to the variables."""
         if job.claim.template is None:
             return Permanent("template", self._missing(job))
         template = self._templates.get(job.claim.template)
         if template is None:
             return Transient("template", "the template was deleted at this very moment")
         readable = layouts.for_reader(self._layouts, job.claim.locale)
-        rendered = await self._renderers.render(template, variables(job), readable)
+        rendered = await self._renderers.render(template, variables(job) | dict(more), readable)
         return rendered if isinstance(rendered, Rendered) else unrendered(rendered)
 
     def _missing(self, job: Job) -> str:

@@ -174,6 +174,8 @@ class Settler:
         settlements = [item.settlement for item in ours]
         await delivery.schedule_retries(connection, name, settlements)
         await delivery.bury(connection, name, self.stream, settlements)
+        if gone := [item.job for item in ours if item.settlement.error_class == "recipient_gone"]:
+            await self.channel.gone(connection, gone)
         delivered = [item.job for item in ours if item.settlement.status is Status.DELIVERED]
         return Written(fresh, await self.channel.within(connection, delivered) if delivered else [])
 

@@ -1,21 +1,22 @@
-"""Mail servers: kept connections, TLS and login as the URL says, and every answer classed once (RFC 5321 §4.2.1)."""
+"""Mail servers: kept connections, TLS and login as the URL says; how far a mail transaction came."""
 
 import asyncio
 import ipaddress
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import aiosmtplib
 from aiosmtplib import SMTP
-from aiosmtplib.errors import SMTPException, SMTPResponseException
+from aiosmtplib.errors import SMTPException
 
 from outbox.errors import SettingsError
-from outbox.service import describe
-from workers.message import Letter
-from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Throttled, Transient, Unknown, clean
+from workers.message import Letter, compose
+from workers.outcome import Delivered, Outcome
+from workers.smtp_answers import classify
+from workers.smtp_transfer import Transfer
 
 # To a mail server for each lane; servers commonly allow some fifty for a client.
 CONNECTIONS = 16
@@ -25,8 +26,14 @@ DOUBT_SECONDS = 5.0
 IDLE_SECONDS = 60.0
 QUIT_SECONDS = 1.0
 MESSAGES_PER_CONNECTION = 100
-NO_SUCH_MAILBOX = frozenset({550, 551, 553})
-NOT_LOGGED_IN = frozenset({530, 534, 535, 538})
+
+
+Seal = Callable[[bytes], bytes]
+
+
+def plain(content: bytes) -> bytes:
+    """No signature."""
+    return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +113,10 @@ class Mailer:
     """Sends letters to one server over connections of one lane: as many as letters at a time, up to CONNECTIONS,
     and kept for the next."""
 
-    name = "smtp"
-
-    def __init__(self, server: Server, budget: float) -> None:
-        self.server, self.budget = server, budget
+    def __init__(self, server: Server, budget: float, name: str = "smtp", seal: Seal = plain) -> None:
+        """`seal` signs a message; it takes processor time, so it is called in a thread."""
+        self.server, self.budget, self.name = server, budget, name
+        self._seal = seal
         self._idle: list[Kept] = []
         self._free = asyncio.Semaphore(CONNECTIONS)
         self._closed = False
@@ -119,12 +126,17 @@ class Mailer:
         transfer = Transfer(letter)
         try:
             async with asyncio.timeout(self.budget), self._free:
+                transfer.content = await self._content(letter)
                 await self._transfer(transfer)
         except (SMTPException, OSError, TimeoutError, ValueError) as error:
             return classify(error, transfer)
         return Delivered(letter.message_id)
 
-    async def _transfer(self, transfer: "Transfer") -> None:
+    async def _content(self, letter: Letter) -> bytes:
+        content = compose(letter)
+        return content if self._seal is plain else await asyncio.to_thread(self._seal, content)
+
+    async def _transfer(self, transfer: Transfer) -> None:
         kept = await self._acquire()
         try:
             await transfer.run(kept.client)
@@ -158,7 +170,7 @@ class Mailer:
         except (SMTPException, OSError):
             return False
 
-    async def _put_back_after_refusal(self, kept: Kept, transfer: "Transfer") -> None:
+    async def _put_back_after_refusal(self, kept: Kept, transfer: Transfer) -> None:
         """After a refusal the transaction is reset and the connection serves on."""
         try:
             if kept.client.is_connected and not transfer.content_left:
@@ -192,59 +204,3 @@ async def take_leave(client: SMTP) -> None:
         pass  # it is closed all the same
     finally:
         client.close()
-
-
-@dataclass(slots=True)
-class Transfer:
-    """One mail transaction, and how far it came."""
-
-    letter: Letter
-    recipient_named: bool = False
-    content_left: bool = False
-
-    async def run(self, client: SMTP) -> None:
-        await client.mail(self.letter.sender)
-        self.recipient_named = True
-        await client.rcpt(self.letter.recipient)
-        self.content_left = True
-        await client.data(self.letter.content)
-
-
-def classify(error: Exception, transfer: Transfer) -> Outcome:
-    """The outcome that an error stands for. It is told without the recipient's address."""
-    if isinstance(error, SMTPResponseException):
-        return answered(error, transfer)
-    if isinstance(error, ValueError) and not isinstance(error, OSError):
-        if transfer.recipient_named:
-            return Permanent("bad_address", "the address cannot be used in a mail command")
-        return Transient("config", clean(f"the mail server cannot be used as configured: {error}"))
-    return unanswered(error, transfer)
-
-
-def unanswered(error: Exception, transfer: Transfer) -> Outcome:
-    if transfer.content_left:
-        return Unknown(
-            clean(f"the mail server fell silent after the content was sent: {type(error).__name__}")
-        )
-    if isinstance(error.__cause__ or error, ssl.SSLError):
-        return Transient("tls", clean(f"no TLS with the mail server: {describe(error)}"))
-    if isinstance(error, TimeoutError):
-        return Transient("timeout", "the mail server did not answer in time")
-    return Transient("connection", clean(f"the mail server cannot be reached: {describe(error)}"))
-
-
-def answered(error: SMTPResponseException, transfer: Transfer) -> Outcome:
-    code, reason = error.code, clean(f"{error.code} {error.message}")
-    if isinstance(error, aiosmtplib.SMTPConnectResponseError | aiosmtplib.SMTPHeloError):
-        return Throttled(reason) if code == 421 else Transient("connection", reason)
-    if code == 421:
-        return Throttled(reason)
-    if code in NOT_LOGGED_IN:
-        return Transient("auth", reason)
-    if 400 <= code < 500:
-        return Transient("smtp_4xx", reason)
-    if 500 <= code < 600:
-        named = transfer.recipient_named and not transfer.content_left
-        return RecipientGone(reason) if named and code in NO_SUCH_MAILBOX else Permanent("smtp_5xx", reason)
-    # An answer that is none (aiosmtplib gives -1): after the content, nobody knows.
-    return Unknown(reason) if transfer.content_left else Transient("smtp_protocol", reason)

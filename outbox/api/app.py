@@ -4,11 +4,14 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from db.pool import Pool
+from outbox.api.bounces import Bounces
 from outbox.api.dead_letters import DeadLetters
 from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
 from outbox.api.problems import HANDLERS
+from outbox.api.sendgrid import SendGridEvents
 from outbox.api.templates import Templates
+from outbox.api.unsubscribe import Unsubscribe
 from outbox.probes import Health
 from outbox.settings import Settings
 
@@ -20,6 +23,9 @@ def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
             *Notifications(settings, pool).routes(),
             *DeadLetters(settings, pool).routes(),
             *Templates(settings, pool).routes(),
+            *SendGridEvents(settings, pool).routes(),
+            *Bounces(settings, pool).routes(),
+            *Unsubscribe(settings, pool).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,

@@ -8,8 +8,9 @@ from outbox.settings import Settings
 from outbox.tokens import Identity, Scope, verify
 
 
-def require(request: Request, settings: Settings, scope: Scope) -> Identity:
-    """The caller. Raises ProblemError: 401 without a token that holds, 403 where it lacks the scope."""
+def require(request: Request, settings: Settings, *scopes: Scope) -> Identity:
+    """The caller, with one of these scopes. Raises ProblemError: 401 without a token that holds, 403 where it lacks
+    the scope."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer" or not token:
         raise refusal(401, "unauthenticated", "Send a token: Authorization: Bearer <token>.")
@@ -17,7 +18,8 @@ def require(request: Request, settings: Settings, scope: Scope) -> Identity:
         identity = verify(settings, token.strip())
     except UnauthenticatedError as error:
         raise refusal(401, "unauthenticated", str(error), 'error="invalid_token"') from None
-    if scope not in identity.scopes:
+    if identity.scopes.isdisjoint(scopes):
+        scope = scopes[0]
         named = f'error="insufficient_scope", scope="{scope}"'
         raise refusal(403, "forbidden", f'The token lacks the scope "{scope}".', named)
     return identity

@@ -96,8 +96,13 @@ async def on_disconnect(_: Request, __: ClientDisconnect) -> Response:
     return Response(status_code=499)
 
 
+def route_of(request: Request) -> str:
+    """The route's pattern, for the log: a path may hold a token."""
+    return str(getattr(request.scope.get("route"), "path", "unmatched"))
+
+
 async def on_outage(request: Request, error: Exception) -> Response:
-    log.warning("api.unavailable", path=request.url.path, error=describe(error))
+    log.warning("api.unavailable", route=route_of(request), error=describe(error))
     detail = (
         "Postgres does not answer at the moment. Send the request again; "
         "with a dedup_key that is safe even where the first one got through."
@@ -109,7 +114,7 @@ async def on_outage(request: Request, error: Exception) -> Response:
 async def on_bug(request: Request, error: Exception) -> Response:
     """Starlette raises the error again afterwards, so the stack trace is in the log, and only there."""
     incident = uuid4().hex
-    log.error("api.failed", incident=incident, path=request.url.path, error=describe(error))
+    log.error("api.failed", incident=incident, route=route_of(request), error=describe(error))
     return render(ProblemError(500, "internal", f"Something broke here; in the log it is {incident}."))
 
 

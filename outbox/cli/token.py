@@ -14,6 +14,7 @@ class Scope(StrEnum):
 
     USER = "user"
     PRODUCER = "producer"
+    BOUNCES = "bounces"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,7 +24,11 @@ def add_to(app: typer.Typer) -> None:
 def token(
     user: Annotated[str, typer.Option(help="Whose token: a user's id, or a name for the producer.")],
     scope: Annotated[
-        Scope, typer.Option(help="user: read the own inbox. producer: create notifications and follow them.")
+        Scope,
+        typer.Option(
+            help="user: read the own inbox. producer: create notifications and follow them. "
+            "bounces: hand in mails that came back."
+        ),
     ] = Scope.USER,
     days: Annotated[float, typer.Option(min=0.001, max=3650, help="How long it holds.")] = 1,
 ) -> None:
@@ -34,6 +39,7 @@ def token(
     [bold]Examples[/bold]
       outbox token --user alice               for alice's inbox
       outbox token --user shop --scope producer --days 30
+      outbox token --user mx1 --scope bounces --days 365    for the mail server's pipe
     """
     from datetime import timedelta
 

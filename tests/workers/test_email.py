@@ -8,9 +8,10 @@ import pytest
 
 from db import delivery
 from db.delivery import Claimant
+from outbox.settings import Settings
 from tests.workers.conftest import Road
 from tests.workers.mail import MailServer
-from workers.email import Email
+from workers.email import Email, Outside
 from workers.entries import Entry, decode
 from workers.job import Job
 from workers.outcome import Delivered, Transient
@@ -18,8 +19,8 @@ from workers.reader import Reader, Source
 
 
 @pytest.fixture
-async def channel() -> AsyncIterator[Email]:
-    made = Email(4, lease_seconds=60)
+async def channel(settings: Settings) -> AsyncIterator[Email]:
+    made = Email(4, 60, Outside.of(settings))
     yield made
     await made.close()
 

@@ -3,6 +3,7 @@
 import email
 from email.message import EmailMessage
 from email.policy import default
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -11,18 +12,42 @@ from hypothesis import strategies as st
 
 from outbox.errors import SettingsError
 from outbox.rendering.renderers import Rendered
-from workers.message import BadAddressError, compose, message_id, sender
+from workers.message import BadAddressError, Letter, address, compose, sender, unsubscribe_headers
 
 ORIGIN = sender("Outbox <noreply@example.com>")
 
 
 def mail(subject: str = "s", text: str = "t", html: str = "", to: str = "ada@example.com") -> EmailMessage:
-    letter = compose(Rendered(subject, text, html), ORIGIN, to, "<1@example.com>")
-    return email.message_from_bytes(letter.content, policy=default)
+    return email.message_from_bytes(compose(letter(Rendered(subject, text, html), to)), policy=default)
+
+
+def letter(rendered: Rendered, to: str = "ada@example.com", **fields: Any) -> Letter:
+    return Letter(UUID(int=5), "email", ORIGIN, address(to), rendered, **fields)
 
 
 def test_message_id_is_the_same_at_every_attempt() -> None:
-    assert message_id(UUID(int=5), "email", "x.org") == "<00000000-0000-0000-0000-000000000005.email@x.org>"
+    message_id = "<00000000-0000-0000-0000-000000000005.email@example.com>"
+    assert letter(Rendered("", "", "")).message_id == mail()["Message-ID"] == message_id
+
+
+def test_a_link_to_unsubscribe_is_one_line_as_it_is() -> None:
+    url = "https://notify.example.com/v1/unsubscribe/" + "A" * 400
+    content = compose(letter(Rendered("s", "t", ""), headers=unsubscribe_headers(url)))
+    lines = content.split(b"\r\n")
+    assert lines[0] == f"List-Unsubscribe: <{url}>".encode()
+    assert lines[1] == b"List-Unsubscribe-Post: List-Unsubscribe=One-Click"
+
+
+def test_one_click_needs_https() -> None:
+    assert unsubscribe_headers("http://127.0.0.1:8080/x") == {"List-Unsubscribe": "<http://127.0.0.1:8080/x>"}
+
+
+@pytest.mark.parametrize(
+    "url", ["https://x/\r\nBcc: a@b.c", "https://x/>,<y", "https://x/é", "ftp://x", "https://x/" + "a" * 999]
+)
+def test_what_is_no_link_is_no_header(url: str) -> None:
+    with pytest.raises(ValueError, match="unsubscribe link"):
+        unsubscribe_headers(url)
 
 
 @given(st.text())
@@ -64,6 +89,6 @@ def test_parts() -> None:
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=3000))
 def test_content_is_seven_bit_with_short_lines(text: str) -> None:
-    letter = compose(Rendered("s", text, f"<p>{text}</p>"), ORIGIN, "ada@example.com", "<1@example.com>")
-    assert letter.content.isascii()
-    assert max(len(line) for line in letter.content.split(b"\n")) <= 998
+    content = compose(letter(Rendered("s", text, f"<p>{text}</p>")))
+    assert content.isascii()
+    assert max(len(line) for line in content.split(b"\n")) <= 998

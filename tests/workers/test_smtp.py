@@ -6,21 +6,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from outbox.errors import SettingsError
+from outbox.rendering.renderers import Rendered
 from tests.workers.conftest import eventually
 from tests.workers.mail import DROP, HANG, MailServer, mail_server
-from workers.message import Letter
+from workers.message import Letter, sender
 from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Throttled, Transient, Unknown
 from workers.smtp import CONNECTIONS, Mailer, parse
 
 LETTER = Letter(
-    "<1@example.com>",
-    "noreply@example.com",
-    "ada@example.com",
-    b"Message-ID: <1@example.com>\r\n\r\nHello\r\n",
+    UUID(int=1), "email", sender("noreply@example.com"), "ada@example.com", Rendered("Hi", "Hello\n", "")
 )
 
 
@@ -73,7 +72,7 @@ def test_a_bad_url_is_refused_without_showing_it(url: str) -> None:
 async def test_delivered_over_one_kept_connection() -> None:
     async with mailer() as (server, made):
         for _ in range(3):
-            assert await made.send(LETTER) == Delivered("<1@example.com>")
+            assert await made.send(LETTER) == Delivered(LETTER.message_id)
         assert (len(server.mails), server.connections) == (3, 1)
 
 

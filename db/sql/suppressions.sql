@@ -1,0 +1,27 @@
+-- name: suppress
+-- Addresses never to be written to again, each with the reason that the timeline will show. The first reason stays.
+-- Inserted in order of the primary key, so two batches that share addresses queue up and cannot deadlock.
+INSERT INTO notify.suppressions (channel, address, reason)
+SELECT DISTINCT ON (c.name, lower(a.address)) c.name, lower(a.address), a.reason
+FROM unnest($1::text[], $2::text[], $3::text[]) AS a (channel, address, reason)
+JOIN notify.channels c ON c.name = a.channel
+ORDER BY c.name, lower(a.address)
+ON CONFLICT (channel, address) DO NOTHING
+
+-- name: unsubscribe
+-- One wish of one user: no more of this event type ('*': of any, whatever was wished before) on this channel. A row
+-- changes only where it said otherwise, and only then the timeline says so. Primary keys throughout.
+WITH wished AS (
+  INSERT INTO notify.user_channel_prefs AS p (user_id, channel, event_type, enabled)
+  SELECT $1, c.name, $3, false FROM notify.channels c WHERE c.name = $2
+  ON CONFLICT (user_id, channel, event_type) DO UPDATE SET enabled = false, updated_at = now() WHERE p.enabled
+  RETURNING p.channel
+), others AS (
+  UPDATE notify.user_channel_prefs SET enabled = false, updated_at = now()
+  WHERE $3 = '*' AND user_id = $1 AND channel = $2 AND event_type <> '*' AND enabled
+), told AS (
+  INSERT INTO notify.delivery_events (notification_id, channel, event, detail)
+  SELECT n.id, w.channel, 'unsubscribed', jsonb_build_object('event_type', $3::text)
+  FROM wished w JOIN notify.notifications n ON n.id = $4
+)
+SELECT EXISTS (SELECT FROM wished)

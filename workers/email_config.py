@@ -1,0 +1,114 @@
+"""An e-mail channel's config → who writes, who carries the mail, where bounces go, what may be unsubscribed from."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from email.headerregistry import Address
+from typing import Any
+
+from outbox.errors import SettingsError
+from outbox.settings import resolve
+from workers.message import Letter, sender
+from workers.offer import Offer, offer
+from workers.providers import Provider, Providers
+from workers.seal import seal
+from workers.sendgrid import SendGrid, account
+from workers.smtp import CONNECTIONS, Mailer, parse, plain
+
+KEYS = frozenset({"from", "smtp_url", "providers", "bounce_address", "dkim", "unsubscribe"})
+# RFC 5321 §4.5.3.1.1 allows 64 octets before the @, and "+" with the token takes 43.
+BOUNCE_ADDRESS = re.compile(r"[A-Za-z0-9_.-]{1,21}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+")
+# Lanes of a provider that takes many letters at a time hold two batches: one gathers while one is on its way.
+BATCHES_HELD = 2
+
+Maker = Callable[[str, Mapping[str, Any], float], Provider[Letter]]
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What a config makes. `capacity`: how many letters a lane may hold, to keep all providers busy."""
+
+    sender: Address
+    providers: Providers[Letter]
+    offer: Offer
+    bounce_address: str | None
+    capacity: int
+
+    async def close(self) -> None:
+        await self.providers.close()
+
+
+def read(config: Mapping[str, Any], budget: float) -> Post:
+    """Raises SettingsError."""
+    if unknown := config.keys() - KEYS:
+        raise SettingsError(
+            f"{min(unknown)!r} is no key of an e-mail channel's config; known: {', '.join(sorted(KEYS))}"
+        )
+    if not isinstance(config.get("from"), str):
+        raise SettingsError("from is missing in the config of the e-mail channel")
+    origin = sender(config["from"])
+    parts = listed(config)
+    made = providers(parts, makers(config, origin), budget)
+    return Post(
+        sender=origin,
+        providers=Providers(made),
+        offer=offer(config.get("unsubscribe", True)),
+        bounce_address=bounce_address(config.get("bounce_address")),
+        capacity=max(capacity(provider) for provider in made),
+    )
+
+
+def listed(config: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """`providers` in their order; `"smtp_url": …` is short for a single one."""
+    parts = config.get("providers")
+    if parts is None and isinstance(config.get("smtp_url"), str):
+        parts = [{"type": "smtp", "url": config["smtp_url"]}]
+    if not isinstance(parts, list) or not parts or not all(isinstance(part, dict) for part in parts):
+        raise SettingsError(
+            'smtp_url is missing in the config of the e-mail channel, or "providers": [{"type": "smtp", "url": …}, …]'
+        )
+    return parts
+
+
+def providers(
+    parts: Sequence[Mapping[str, Any]], kinds: Mapping[str, Maker], budget: float
+) -> list[Provider[Letter]]:
+    made: dict[str, Provider[Letter]] = {}
+    for part in parts:
+        kind = part.get("type")
+        name = part.get("name", kind)
+        if not isinstance(kind, str) or kind not in kinds:
+            raise SettingsError(f"a provider's type is one of {', '.join(sorted(kinds))}, not {kind!r}")
+        if not isinstance(name, str) or not name or name in made:
+            raise SettingsError(f"each provider needs a name of its own, not {name!r}")
+        made[name] = kinds[kind](name, part, budget)
+    return list(made.values())
+
+
+def makers(config: Mapping[str, Any], origin: Address) -> dict[str, Maker]:
+    """By type. The DKIM keys are the channel's, for providers that do not sign by themselves."""
+    signed = seal(config["dkim"], origin.domain) if config.get("dkim") else plain
+
+    def smtp(name: str, part: Mapping[str, Any], seconds: float) -> Provider[Letter]:
+        if not isinstance(part.get("url"), str):
+            raise SettingsError('an smtp provider needs its url, like "url": "env:SMTP_URL"')
+        return Mailer(parse(resolve(part["url"])), seconds, name, signed)
+
+    def sendgrid(name: str, part: Mapping[str, Any], seconds: float) -> Provider[Letter]:
+        return SendGrid(account(part), seconds, name)
+
+    return {"smtp": smtp, "sendgrid": sendgrid}
+
+
+def capacity(provider: Provider[Letter]) -> int:
+    return BATCHES_HELD * provider.account.batch if isinstance(provider, SendGrid) else CONNECTIONS
+
+
+def bounce_address(text: Any) -> str | None:
+    if text is None:
+        return None
+    if not isinstance(text, str) or not BOUNCE_ADDRESS.fullmatch(text):
+        raise SettingsError(
+            f"bounce_address={text!r} must be like bounce@bounces.example.com, with at most 21 characters before the @"
+        )
+    return text

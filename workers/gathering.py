@@ -1,0 +1,76 @@
+"""Calls that come within a few milliseconds of each other, made as one: for far sides that take many at a time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+# A batch is closed when nothing joined it for so long, and in any case so long after its first.
+QUIET_SECONDS = 0.005
+LONGEST_SECONDS = 0.05
+
+M = TypeVar("M")
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class Waiting(Generic[M, R]):
+    message: M
+    result: "asyncio.Future[R]"
+
+
+class Gathering(Generic[M, R]):
+    """`send` takes up to `size` messages and gives one result for each, in their order. It must not raise what its
+    far side did; what it raises, each of the callers gets. A caller that gives up leaves its batch to the others."""
+
+    def __init__(self, send: Callable[[Sequence[M]], Awaitable[Sequence[R]]], size: int) -> None:
+        self._send, self.size = send, size
+        self._waiting: list[Waiting[M, R]] = []
+        self._closes: asyncio.TimerHandle | None = None
+        self._latest = 0.0
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def add(self, message: M) -> R:
+        """The result of the batch that this message travelled with."""
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[R] = loop.create_future()
+        if not self._waiting:
+            self._latest = loop.time() + LONGEST_SECONDS
+        self._waiting.append(Waiting(message, result))
+        if self._closes:
+            self._closes.cancel()
+        if len(self._waiting) >= self.size:
+            self.depart()
+        else:
+            self._closes = loop.call_at(min(loop.time() + QUIET_SECONDS, self._latest), self.depart)
+        return await result
+
+    def depart(self) -> None:
+        """Send what has gathered."""
+        batch, self._waiting, self._closes = self._waiting, [], None
+        batch = [waiting for waiting in batch if not waiting.result.done()]
+        if batch:
+            task = asyncio.get_running_loop().create_task(self._carry(batch))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _carry(self, batch: Sequence[Waiting[M, R]]) -> None:
+        try:
+            results = await self._send([waiting.message for waiting in batch])
+        except BaseException as error:
+            for waiting in batch:
+                if not waiting.result.done():
+                    waiting.result.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for waiting, result in zip(batch, results, strict=True):
+            if not waiting.result.done():
+                waiting.result.set_result(result)
+
+    async def close(self) -> None:
+        """What is on its way arrives; what has gathered is sent."""
+        if self._closes:
+            self._closes.cancel()
+        self.depart()
+        await asyncio.gather(*self._running, return_exceptions=True)

@@ -1,0 +1,102 @@
+"""One HTTP request whose fate must be known: was it answered, and if not, had it left?"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from outbox.service import describe
+from workers.outcome import Transient, Unknown, clean
+
+CONNECT_SECONDS = 10.0
+ANSWER_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`body` is cut where it is longer than any that we would read."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a request came, as httpcore tells it."""
+
+    left: bool = False
+
+    async def note(self, event: str, _: Mapping[str, Any]) -> None:
+        # http11.… or http2.…: from here on the far side may have all of it.
+        if event.endswith(".send_request_body.complete"):
+            self.left = True
+
+
+async def post(
+    client: httpx.AsyncClient, url: str, content: bytes, seconds: float
+) -> Answer | Transient | Unknown:
+    """The answer within so many seconds, or what its absence means. Raises nothing that the far side did."""
+    progress = Progress()
+    try:
+        async with asyncio.timeout(seconds):
+            return await exchange(client, url, content, progress)
+    except (
+        httpx.HTTPError,
+        httpx.StreamError,
+        httpx.InvalidURL,
+        OSError,
+        TimeoutError,
+        ssl.SSLError,
+    ) as error:
+        return unanswered(error, progress)
+
+
+async def exchange(client: httpx.AsyncClient, url: str, content: bytes, progress: Progress) -> Answer:
+    extensions = {"trace": progress.note}
+    async with client.stream("POST", url, content=content, extensions=extensions) as response:
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) >= ANSWER_BYTES:
+                break
+        return Answer(response.status_code, response.headers, bytes(body[:ANSWER_BYTES]))
+
+
+def unanswered(error: Exception, progress: Progress) -> Transient | Unknown:
+    if progress.left:
+        return Unknown(clean(f"no answer came to a request that had left: {type(error).__name__}"))
+    if tls(error):
+        return Transient("tls", clean(f"no TLS: {describe(error)}"))
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return Transient("timeout", "the far side did not take the request in time")
+    return Transient("connection", clean(f"the far side cannot be reached: {describe(error)}"))
+
+
+def tls(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def client(
+    headers: Mapping[str, str], connections: int, verify: ssl.SSLContext | bool = True
+) -> httpx.AsyncClient:
+    """Kept connections, but not for long: one that the far side closes in the very moment of a request leaves its
+    fate unknown. No redirects, no proxies from the environment, no compressed answers."""
+    limits = httpx.Limits(
+        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=4.0
+    )
+    return httpx.AsyncClient(
+        headers={"Accept-Encoding": "identity"} | dict(headers),
+        limits=limits,
+        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+        follow_redirects=False,
+        trust_env=False,
+        verify=verify,
+    )
