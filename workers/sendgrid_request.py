@@ -18,6 +18,7 @@ from workers.message import NO_SUBJECT, Letter
 MOST = 1_000  # personalizations in a request
 # The API takes 10,000 bytes of substitutions a personalization; the rest is for what it may count besides.
 SUBSTITUTION_BYTES = 9_500
+Placed = tuple[int, Letter]
 PARTS = (("text", "text/plain"), ("html", "text/html"))
 
 
@@ -31,28 +32,29 @@ class Part:
     own: Sequence[str]  # empty where they are all the same
 
 
-def batches(letters: Iterable[tuple[int, Letter]]) -> list[list[tuple[int, Letter]]]:
+def batches(letters: Iterable[tuple[int, Letter]]) -> list[list[Placed]]:
     """Letters with their places, parted into requests: the same sender, the same kind, the same parts, and no address
     twice in one, which the API refuses."""
-    groups: dict[tuple[Any, ...], list[list[tuple[int, Letter]]]] = {}
-    for place, letter in letters:
-        rendered = letter.rendered
-        key = (letter.sender, letter.kind, bool(rendered.text.strip()), bool(rendered.html.strip()))
-        join(groups.setdefault(key, []), place, letter)
-    return [part for group in groups.values() for requests in group for part in split(requests)]
+    groups: dict[tuple[Any, ...], list[dict[str, Placed]]] = {}
+    for placed in letters:
+        letter, rendered = placed[1], placed[1].rendered
+        key = (str(letter.sender), letter.kind, bool(rendered.text.strip()), bool(rendered.html.strip()))
+        join(groups.setdefault(key, []), placed)
+    requests = [list(request.values()) for group in groups.values() for request in group]
+    return [part for request in requests for part in split(request)]
 
 
-def join(requests: list[list[tuple[int, Letter]]], place: int, letter: Letter) -> None:
+def join(requests: list[dict[str, Placed]], placed: Placed) -> None:
     """Into the first request that has room and not this address."""
-    address = letter.recipient.lower()
+    address = placed[1].recipient.lower()
     for request in requests:
-        if len(request) < MOST and all(other.recipient.lower() != address for _, other in request):
-            request.append((place, letter))
+        if len(request) < MOST and address not in request:
+            request[address] = placed
             return
-    requests.append([(place, letter)])
+    requests.append({address: placed})
 
 
-def split(request: list[tuple[int, Letter]]) -> list[list[tuple[int, Letter]]]:
+def split(request: list[Placed]) -> list[list[Placed]]:
     """Those whose own part is too long go alone. What the others have in common only grows by that."""
     parts = content([letter for _, letter in request])
     fits, alone = [], []

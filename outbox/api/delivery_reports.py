@@ -20,9 +20,8 @@ PARTS = 30
 # What the standard library's parser is known to raise at mails made to break it.
 PARSER_ERRORS = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 MESSAGE_ID = re.compile(r"<([0-9a-f-]{36})\.([a-z][a-z0-9-]{0,39})@[^<>@\s]{1,255}>")
-ADDRESS = re.compile(
-    r"[^\s<>@,;\"\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}@[^\s<>@,;\"\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,255}"
-)
+PRINTABLE = r"[^\s<>@,;\"\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+ADDRESS = re.compile(PRINTABLE + "{1,200}@" + PRINTABLE + "{1,255}")
 # Where mail servers write the address that the report came to.
 ENVELOPE_HEADERS = ("Delivered-To", "X-Original-To", "Envelope-To", "To")
 

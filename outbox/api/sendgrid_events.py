@@ -45,9 +45,8 @@ DROPPED_FOR = {
 }
 CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,39}")
 EVENT_ID = re.compile(r"[!-~]{1,200}")
-ADDRESS = re.compile(
-    r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff@]{1,200}@[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff@]{1,255}"
-)
+PRINTABLE = r"[^\s@\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+ADDRESS = re.compile(PRINTABLE + "{1,200}@" + PRINTABLE + "{1,255}")
 WORD = re.compile(r"[A-Za-z][A-Za-z _/-]{0,60}")
 
 

@@ -25,7 +25,10 @@ class MailServer:
     data: list[str] = field(default_factory=list)
     after_data: list[str] = field(default_factory=list)  # taken into account, then this answer
     mails: list[EmailMessage] = field(default_factory=list)
+    contents: list[bytes] = field(default_factory=list)
+    senders: list[str] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
+    options: list[list[str]] = field(default_factory=list)  # of each RCPT
     connections: int = 0
     logins: list[str] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -54,7 +57,10 @@ class MailServer:
         content = envelope.content
         assert isinstance(content, bytes)
         self.mails.append(email.message_from_bytes(content, policy=default))
+        self.contents.append(content)
+        self.senders.append(envelope.mail_from or "")
         self.recipients += envelope.rcpt_tos
+        self.options.append(envelope.rcpt_options)
         self.arrived.set()
         return await self.say(server, self.after_data.pop(0) if self.after_data else "250 taken")
 

@@ -22,7 +22,7 @@ REQUEST_BYTES = 30 * 1024 * 1024
 SUBSTITUTION_BYTES = CUSTOM_BYTES = 10_000
 ADDRESS = re.compile(r"[^@\s]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 RESERVED = frozenset(
-    [
+    {
         "x-sg-id",
         "x-sg-eid",
         "received",
@@ -31,11 +31,8 @@ RESERVED = frozenset(
         "content-transfer-encoding",
         "to",
         "from",
-        "subject",
-        "reply-to",
-        "cc",
-        "bcc",
-    ]
+    }
+    | {"subject", "reply-to", "cc", "bcc"}
 )
 HELP = "http://sendgrid.com/docs/API_Reference/Web_API_v3/Mail/errors.html"
 NOT_AUTHORIZED = "The provided authorization grant is invalid, expired, or revoked"

@@ -1,0 +1,90 @@
+"""Gathering: what comes together travels together, and nobody waits for long or gets another's result."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from workers.gathering import LONGEST_SECONDS, Gathering
+
+
+class Sender:
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def send(self, messages: Sequence[int]) -> list[int]:
+        self.batches.append(list(messages))
+        await self.gate.wait()
+        if 13 in messages:
+            raise RuntimeError("no thirteen")
+        return [message * 10 for message in messages]
+
+
+async def test_together() -> None:
+    sender = Sender()
+    gathering = Gathering(sender.send, 100)
+    assert await asyncio.gather(*(gathering.add(number) for number in range(5))) == [0, 10, 20, 30, 40]
+    assert sender.batches == [[0, 1, 2, 3, 4]]
+
+
+async def test_a_full_batch_departs_at_once() -> None:
+    sender = Sender()
+    gathering = Gathering(sender.send, 2)
+    await asyncio.gather(*(gathering.add(number) for number in range(5)))
+    assert sender.batches == [[0, 1], [2, 3], [4]]
+
+
+async def test_a_trickle_does_not_hold_back_the_first() -> None:
+    sender = Sender()
+    gathering = Gathering(sender.send, 1000)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    first = asyncio.create_task(gathering.add(1))
+    others = []
+    while not first.done():
+        others.append(asyncio.create_task(gathering.add(2)))
+        await asyncio.sleep(0.001)  # the trickle
+    assert LONGEST_SECONDS / 2 <= loop.time() - began < LONGEST_SECONDS * 20
+    await asyncio.gather(*others)
+    assert len(sender.batches) == 2
+
+
+async def test_an_error_is_everybodys() -> None:
+    gathering = Gathering(Sender().send, 100)
+    results = await asyncio.gather(gathering.add(1), gathering.add(13), return_exceptions=True)
+    assert [str(result) for result in results] == ["no thirteen", "no thirteen"]
+
+
+async def test_who_gives_up_leaves_the_others_theirs() -> None:
+    sender = Sender()
+    sender.gate.clear()
+    gathering = Gathering(sender.send, 2)
+    one, two = asyncio.create_task(gathering.add(1)), asyncio.create_task(gathering.add(2))
+    await asyncio.sleep(0)
+    one.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await one
+    sender.gate.set()
+    assert await two == 20
+
+
+async def test_who_gives_up_in_time_does_not_travel() -> None:
+    sender = Sender()
+    gathering = Gathering(sender.send, 100)
+    one, two = asyncio.create_task(gathering.add(1)), asyncio.create_task(gathering.add(2))
+    await asyncio.sleep(0)
+    one.cancel()
+    assert await two == 20
+    assert sender.batches == [[2]]
+
+
+async def test_close_sends_what_has_gathered() -> None:
+    sender = Sender()
+    gathering = Gathering(sender.send, 100)
+    one = asyncio.create_task(gathering.add(1))
+    await asyncio.sleep(0)
+    await gathering.close()
+    assert one.done() or await one == 10
+    assert sender.batches == [[1]]
