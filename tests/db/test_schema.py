@@ -29,6 +29,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "device_tokens": {"user_id": "u-1", "platform": "fcm", "token": "t"},
     "user_channel_prefs": {"user_id": "u-1", "channel": "email", "constraints": {}},
     "suppressions": {"channel": "email", "address": "ann@example.org", "reason": "bounce"},
+    "provider_events": {"provider": "sendgrid", "event_id": "e1"},
     "templates": {"name": "receipt", "channel": "email"},
     "inbox_counters": {"user_id": "u-1", "unread": 0},
     "outbox": {"event_type": "order.paid", "user_id": "u-1", "origin": "producer"},
@@ -88,6 +89,8 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("device_tokens", "token", "", "token_is_1_to_4096_characters"),
     ("user_channel_prefs", "constraints", [], "constraints_are_a_json_object"),
     ("suppressions", "address", "Ann@example.org", "address_is_lower_case"),
+    ("provider_events", "event_id", "", "event_id_is_1_to_255_characters"),
+    ("provider_events", "event_id", LONG * 2, "event_id_is_1_to_255_characters"),
     ("templates", "name", "a b", "name_is_1_to_128_letters_digits_dots_dashes"),
     ("inbox_counters", "unread", -1, "unread_is_not_negative"),
     ("outbox", "origin", "nowhere", "origin_is_producer_or_schedule"),
@@ -118,7 +121,7 @@ async def insert(conn: Connection, table: str, row: dict[str, Any]) -> str:
 
 async def parent(conn: Connection, table: str) -> dict[str, str]:
     """What rows of this table refer to, made beforehand."""
-    if table not in {"scheduled", "deliveries"}:
+    if table not in {"scheduled", "deliveries", "provider_events"}:
         return {}
     await write(conn, "notifications")
     return {"notification_id": str(await conn.fetchval("SELECT id FROM notify.notifications"))}

@@ -1,0 +1,82 @@
+"""The e-mail channel's config: the short form, the long one, and what is said of a wrong one."""
+
+from typing import Any
+
+import pytest
+
+from outbox.errors import SettingsError
+from workers.email_config import read
+from workers.sendgrid import SendGrid
+from workers.smtp import CONNECTIONS, Mailer
+
+FROM = {"from": "Shop <no-reply@shop.example>"}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMTP_URL", "smtp://127.0.0.1:2525")
+    monkeypatch.setenv("SENDGRID_API_KEY", "SG.secret")
+
+
+async def test_the_short_form() -> None:
+    post = read(FROM | {"smtp_url": "env:SMTP_URL"}, 10)
+    [provider] = post.providers.providers
+    assert isinstance(provider, Mailer)
+    assert (provider.name, provider.server.port, provider.budget, post.capacity) == (
+        "smtp",
+        2525,
+        10,
+        CONNECTIONS,
+    )
+    assert post.bounce_address is None
+    await post.close()
+
+
+async def test_several_providers_in_their_order() -> None:
+    config = {
+        "providers": [
+            {"type": "sendgrid", "key": "env:SENDGRID_API_KEY", "region": "eu", "batch": 50},
+            {"type": "smtp", "url": "env:SMTP_URL", "name": "own"},
+        ],
+        "bounce_address": "bounce@bounces.shop.example",
+    }
+    post = read(FROM | config, 10)
+    first, second = post.providers.providers
+    assert isinstance(first, SendGrid)
+    assert isinstance(second, Mailer)
+    assert [first.name, second.name] == ["sendgrid", "own"]
+    assert post.capacity == 100
+    await post.close()
+
+
+SMTP = {"type": "smtp", "url": "env:SMTP_URL"}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({}, "smtp_url is missing"),
+        ({"providers": []}, "smtp_url is missing"),
+        ({"providers": ["smtp"]}, "smtp_url is missing"),
+        ({"providers": [{"type": "pigeon"}]}, "smtp, not 'pigeon'"),
+        ({"providers": [{}]}, "not None"),
+        ({"providers": [SMTP, SMTP]}, "a name of its own"),
+        ({"providers": [{"type": "smtp"}]}, "needs its url"),
+        ({"providers": [{"type": "smtp", "url": "smtp://u:hunter2@x"}]}, "write env:NAME"),
+        ({"providers": [SMTP], "bounce_address": "bounce"}, "bounce_address='bounce'"),
+        ({"providers": [SMTP], "bounce_address": "much-too-long-for-a-token@x.example"}, "at most 21"),
+        ({"providers": [SMTP], "bounce_address": "b@x.example>\r\n"}, "bounce_address"),
+        ({"providers": [SMTP], "dkim": {"selector": "s"}}, "dkim"),
+        ({"providers": [SMTP], "unsubscribe": "no"}, "unsubscribe='no'"),
+        ({"providers": [SMTP], "form": "x"}, "'form' is no key"),
+    ],
+)
+def test_a_wrong_config_is_told(config: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as caught:
+        read(FROM | config, 10)
+    assert "hunter2" not in str(caught.value).replace("'smtp://u:hunter2@x'", "")
+
+
+def test_from_is_needed() -> None:
+    with pytest.raises(SettingsError, match="from is missing"):
+        read({"smtp_url": "env:SMTP_URL"}, 10)
