@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PEERS := $(ROOT)bench/.venv
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test check format lint types arrows matrix chaos bench peers lock
+.PHONY: help install up down logs reset test check format lint types arrows matrix mta chaos bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -54,6 +54,11 @@ arrows: install
 
 matrix: install  ## the tests of the road on every PostgreSQL and Redis that is here, a cluster among them (ARGS=tests/relay …)
 	@cd $(ROOT) && $(BIN)/python -m tests.matrix $(ARGS)
+
+mta: install  ## e-mail through a real Postfix, bounces and all (root on Debian; installs postfix and curl where missing)
+	@command -v postfix >/dev/null && command -v curl >/dev/null || { echo "installing postfix and curl …"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends postfix curl >/dev/null; }
+	@cd $(ROOT) && $(BIN)/python -m pytest -q -n 0 tests/workers/real_mta.py $(ARGS)
 
 chaos: install  ## a thousand faults against real processes while producers write, then an audit (LONG=1: 10 M rows)
 	@cd $(ROOT) && $(BIN)/python -m bench.chaos $(if $(LONG),--long) $(ARGS)
