@@ -12,6 +12,7 @@ from outbox.rendering.renderers import Rendered
 from outbox.settings import Settings
 from workers.configured import Configured
 from workers.email_config import Post, read
+from workers.gathering import Coming
 from workers.job import Hint, Job
 from workers.message import BadAddressError, Letter, address, unsubscribe_headers
 from workers.outcome import LeaseShort, Outcome, Permanent, Transient
@@ -47,6 +48,7 @@ class Email:
         self.budget = min(BUDGET_SECONDS, lease_seconds / 2)
         self._config = Configured(self.name, self.from_config, Post.close)
         self._rendering = Rendering(self.name)
+        self._coming = Coming()
 
     @property
     def capacity(self) -> int:
@@ -60,23 +62,32 @@ class Email:
 
     def from_config(self, config: Mapping[str, Any]) -> Post:
         """Raises SettingsError."""
-        return read(config, self.budget)
+        return read(config, self.budget, self._coming)
 
     async def attempt(self, job: Job) -> Outcome:
         post = self._config.get()
         if isinstance(post, Transient):
             return post
+        self._coming.number += 1
+        try:
+            letter = await self.letter(post, job)
+        finally:
+            self._coming.number -= 1
+        if not isinstance(letter, Letter):
+            return letter
+        if not job.lasts(self.budget):
+            return LeaseShort()
+        return await post.providers.send(letter)
+
+    async def letter(self, post: Post, job: Job) -> Letter | Outcome:
         link = self.link(post, job)
         rendered = await self._rendering.render(job, {"unsubscribe_url": link or ""})
         if not isinstance(rendered, Rendered):
             return rendered
         try:
-            letter = self.write(post, job, rendered, link)
+            return self.write(post, job, rendered, link)
         except BadAddressError as error:
             return Permanent("bad_address", str(error))
-        if not job.lasts(self.budget):
-            return LeaseShort()
-        return await post.providers.send(letter)
 
     def link(self, post: Post, job: Job) -> str | None:
         wish = post.offer.wish(job.entry.envelope, self.name)

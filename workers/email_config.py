@@ -8,6 +8,7 @@ from typing import Any
 
 from outbox.errors import SettingsError
 from outbox.settings import resolve
+from workers.gathering import Coming
 from workers.message import Letter, sender
 from workers.offer import Offer, offer
 from workers.providers import Provider, Providers
@@ -38,8 +39,8 @@ class Post:
         await self.providers.close()
 
 
-def read(config: Mapping[str, Any], budget: float) -> Post:
-    """Raises SettingsError."""
+def read(config: Mapping[str, Any], budget: float, coming: Coming) -> Post:
+    """`coming` counts the letters that are being written. Raises SettingsError."""
     if unknown := config.keys() - KEYS:
         raise SettingsError(
             f"{min(unknown)!r} is no key of an e-mail channel's config; known: {', '.join(sorted(KEYS))}"
@@ -48,7 +49,7 @@ def read(config: Mapping[str, Any], budget: float) -> Post:
         raise SettingsError("from is missing in the config of the e-mail channel")
     origin = sender(config["from"])
     parts = listed(config)
-    made = providers(parts, makers(config, origin), budget)
+    made = providers(parts, makers(config, origin, coming), budget)
     return Post(
         sender=origin,
         providers=Providers(made),
@@ -85,7 +86,7 @@ def providers(
     return list(made.values())
 
 
-def makers(config: Mapping[str, Any], origin: Address) -> dict[str, Maker]:
+def makers(config: Mapping[str, Any], origin: Address, coming: Coming) -> dict[str, Maker]:
     """By type. The DKIM keys are the channel's, for providers that do not sign by themselves."""
     signed = seal(config["dkim"], origin.domain) if config.get("dkim") else plain
 
@@ -95,7 +96,7 @@ def makers(config: Mapping[str, Any], origin: Address) -> dict[str, Maker]:
         return Mailer(parse(resolve(part["url"])), seconds, name, signed)
 
     def sendgrid(name: str, part: Mapping[str, Any], seconds: float) -> Provider[Letter]:
-        return SendGrid(account(part), seconds, name)
+        return SendGrid(account(part), seconds, name, coming)
 
     return {"smtp": smtp, "sendgrid": sendgrid}
 

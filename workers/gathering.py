@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-# A batch is closed when nothing joined it for so long, and in any case so long after its first.
+# A batch departs when nothing joined it for so long and nothing more is coming, or so long after its first.
 QUIET_SECONDS = 0.005
-LONGEST_SECONDS = 0.05
+LONGEST_SECONDS = 0.2
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -19,12 +19,21 @@ class Waiting(Generic[M, R]):
     result: "asyncio.Future[R]"
 
 
+@dataclass(slots=True)
+class Coming:
+    """How many callers are on their way, but not there yet. A batch waits for them a little."""
+
+    number: int = 0
+
+
 class Gathering(Generic[M, R]):
     """`send` takes up to `size` messages and gives one result for each, in their order. It must not raise what its
     far side did; what it raises, each of the callers gets. A caller that gives up leaves its batch to the others."""
 
-    def __init__(self, send: Callable[[Sequence[M]], Awaitable[Sequence[R]]], size: int) -> None:
-        self._send, self.size = send, size
+    def __init__(
+        self, send: Callable[[Sequence[M]], Awaitable[Sequence[R]]], size: int, coming: Coming | None = None
+    ) -> None:
+        self._send, self.size, self._coming = send, size, coming or Coming()
         self._waiting: list[Waiting[M, R]] = []
         self._closes: asyncio.TimerHandle | None = None
         self._latest = 0.0
@@ -42,8 +51,19 @@ class Gathering(Generic[M, R]):
         if len(self._waiting) >= self.size:
             self.depart()
         else:
-            self._closes = loop.call_at(min(loop.time() + QUIET_SECONDS, self._latest), self.depart)
+            self._look_later()
         return await result
+
+    def _look_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._closes = loop.call_at(min(loop.time() + QUIET_SECONDS, self._latest), self._look)
+
+    def _look(self) -> None:
+        """Nothing joined for a while: it departs, unless somebody is coming and there is time."""
+        if self._coming.number > 0 and asyncio.get_running_loop().time() < self._latest:
+            self._look_later()
+        else:
+            self.depart()
 
     def depart(self) -> None:
         """Send what has gathered."""

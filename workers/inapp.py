@@ -35,9 +35,6 @@ class InApp:
         )
         return [self.arrived(jobs[place.notification_id], place) for place in placed]
 
-    async def gone(self, executor: Executor, jobs: Sequence[Job]) -> None:
-        """An inbox is always there."""
-
     async def again(self, executor: Executor, user_ids: Sequence[str]) -> Sequence[Hint]:
         return [self.counted(counts) for counts in await delivery.inbox_counts(executor, user_ids)]
 

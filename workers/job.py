@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from db.delivery import Claim
@@ -67,13 +67,18 @@ class Channel(Protocol):
         """What belongs into the transaction that settles these as delivered."""
         ...
 
-    async def gone(self, executor: Executor, jobs: Sequence[Job]) -> None:
-        """What belongs into the transaction that settles these, whose recipient is gone: their address is not to be
-        tried again."""
-        ...
-
     async def again(self, executor: Executor, user_ids: Sequence[str]) -> Sequence[Hint]:
         """Hints for deliveries that were settled earlier, perhaps by a worker that died before it published."""
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Suppressing(Channel, Protocol):
+    """A channel that does not write again to an address that is gone."""
+
+    async def gone(self, executor: Executor, jobs: Sequence[Job]) -> None:
+        """What belongs into the transaction that settles these, whose recipient is gone: their address is not to be
+        tried again."""
+        ...

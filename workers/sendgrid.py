@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from outbox.errors import SettingsError
 from outbox.settings import resolve
 from workers import metrics
-from workers.gathering import LONGEST_SECONDS, Gathering
+from workers.gathering import LONGEST_SECONDS, Coming, Gathering
 from workers.http_exchange import Answer, client, post
 from workers.message import Letter
 from workers.outcome import Outcome, Transient
@@ -62,12 +62,14 @@ def account(part: Mapping[str, Any]) -> Account:
 class SendGrid:
     """`budget`: the seconds that a letter may take, the wait for its batch included."""
 
-    def __init__(self, account: Account, budget: float, name: str = "sendgrid") -> None:
+    def __init__(
+        self, account: Account, budget: float, name: str = "sendgrid", coming: Coming | None = None
+    ) -> None:
         self.account, self.budget, self.name = account, budget, name
         verify = ssl.create_default_context(cafile=account.ca) if account.ca else True
         headers = {"Authorization": f"Bearer {account.key}", "Content-Type": "application/json"}
         self._client = client(headers, CONNECTIONS, verify)
-        self._gathering: Gathering[Letter, Outcome] = Gathering(self._send_all, account.batch)
+        self._gathering: Gathering[Letter, Outcome] = Gathering(self._send_all, account.batch, coming)
 
     async def send(self, letter: Letter) -> Outcome:
         return await self._gathering.add(letter)

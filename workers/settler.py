@@ -22,7 +22,7 @@ from outbox.service import Stop, describe, run_loop, wait
 from outbox.streams import GROUP
 from workers import metrics
 from workers.entries import Entry
-from workers.job import Channel, Hint, Job
+from workers.job import Channel, Hint, Job, Suppressing
 
 log = get("worker")
 
@@ -174,7 +174,8 @@ class Settler:
         settlements = [item.settlement for item in ours]
         await delivery.schedule_retries(connection, name, settlements)
         await delivery.bury(connection, name, self.stream, settlements)
-        if gone := [item.job for item in ours if item.settlement.error_class == "recipient_gone"]:
+        gone = [item.job for item in ours if item.settlement.error_class == "recipient_gone"]
+        if gone and isinstance(self.channel, Suppressing):
             await self.channel.gone(connection, gone)
         delivered = [item.job for item in ours if item.settlement.status is Status.DELIVERED]
         return Written(fresh, await self.channel.within(connection, delivered) if delivered else [])

@@ -13,5 +13,6 @@ def sample(payload: dict[str, Any], locale: str | None, **given: Any) -> dict[st
         "payload": payload,
         "locale": locale or None,
         "created_at": "2030-01-31T12:00:00+00:00",
+        "unsubscribe_url": "https://notify.example.com/v1/unsubscribe/sample",
         **given,
     }

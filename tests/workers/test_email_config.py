@@ -6,6 +6,7 @@ import pytest
 
 from outbox.errors import SettingsError
 from workers.email_config import read
+from workers.gathering import Coming
 from workers.sendgrid import SendGrid
 from workers.smtp import CONNECTIONS, Mailer
 
@@ -19,7 +20,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_the_short_form() -> None:
-    post = read(FROM | {"smtp_url": "env:SMTP_URL"}, 10)
+    post = read(FROM | {"smtp_url": "env:SMTP_URL"}, 10, Coming())
     [provider] = post.providers.providers
     assert isinstance(provider, Mailer)
     assert (provider.name, provider.server.port, provider.budget, post.capacity) == (
@@ -40,7 +41,7 @@ async def test_several_providers_in_their_order() -> None:
         ],
         "bounce_address": "bounce@bounces.shop.example",
     }
-    post = read(FROM | config, 10)
+    post = read(FROM | config, 10, Coming())
     first, second = post.providers.providers
     assert isinstance(first, SendGrid)
     assert isinstance(second, Mailer)
@@ -73,10 +74,10 @@ SMTP = {"type": "smtp", "url": "env:SMTP_URL"}
 )
 def test_a_wrong_config_is_told(config: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said) as caught:
-        read(FROM | config, 10)
+        read(FROM | config, 10, Coming())
     assert "hunter2" not in str(caught.value).replace("'smtp://u:hunter2@x'", "")
 
 
 def test_from_is_needed() -> None:
     with pytest.raises(SettingsError, match="from is missing"):
-        read({"smtp_url": "env:SMTP_URL"}, 10)
+        read({"smtp_url": "env:SMTP_URL"}, 10, Coming())

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from outbox.errors import SettingsError
+from outbox.rendering.renderers import Rendered
 from tests.workers.mail import mail_server
 from workers.message import Letter, compose, unsubscribe_headers
 from workers.outcome import Delivered
 from workers.seal import Seal, seal
 from workers.smtp import Mailer, parse
-from workers.templates import Rendered
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 ED25519 = ed25519.Ed25519PrivateKey.generate()

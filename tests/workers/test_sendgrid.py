@@ -14,10 +14,10 @@ from outbox.errors import SettingsError
 from outbox.local.doubles.faults import Kind
 from outbox.local.doubles.sendgrid import KEY, SendGridDouble
 from outbox.local.doubles.serving import running
+from outbox.rendering.renderers import Rendered
 from workers.message import Letter, unsubscribe_headers
 from workers.outcome import Delivered, Outcome, Permanent, Throttled, Transient, Unknown
 from workers.sendgrid import REGIONS, Account, SendGrid, account
-from workers.templates import Rendered
 
 SHOP = Address("Shop", addr_spec="no-reply@shop.example")
 LINK = unsubscribe_headers("https://notify.example.com/v1/unsubscribe/x")

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outbox.local.doubles.sendgrid import check, received
+from outbox.rendering.renderers import Rendered
 from workers.message import Letter
 from workers.sendgrid_request import MOST, SUBSTITUTION_BYTES, batches, body
-from workers.templates import Rendered
 
 SHOP = Address("Shop", addr_spec="no-reply@shop.example")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
