@@ -49,7 +49,7 @@ def judge(answer: Answer, letters: int) -> Verdict:
     if 400 <= status < 500:
         return of_request(status, errors, letters, reason) or of_sender(status, answer.headers, reason)
     if status >= 500:
-        return Transient("sendgrid_5xx", reason, retry_after(answer.headers))
+        return Transient("http_5xx", reason, retry_after(answer.headers))
     return Transient("protocol", reason)  # 1xx, 3xx: not what this API answers, and nothing was sent
 
 

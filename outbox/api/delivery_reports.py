@@ -40,7 +40,7 @@ class DeliveryReport:
     @property
     def event(self) -> str:
         """As the timeline has it."""
-        return {"failed": "bounced", "delayed": "deferred"}.get(self.action, "arrived")
+        return {"failed": "bounced", "delayed": "delayed"}.get(self.action, "arrived")
 
     @property
     def no_such_address(self) -> bool:

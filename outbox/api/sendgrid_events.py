@@ -30,7 +30,7 @@ EVENTS = 10_000
 # Ours by what is said on the timeline. processed, open, click and the groups' events are not asked about.
 NAMES = {
     "delivered": "arrived",
-    "deferred": "deferred",
+    "deferred": "delayed",
     "bounce": "bounced",
     "dropped": "dropped",
     "spamreport": "complained",

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from outbox.local.ports import LOOPBACK, any_free
@@ -56,10 +57,16 @@ bounced unix - n n - - pipe
 """
 HAND_IN = """\
 #!/bin/sh
-exec curl --silent --show-error --fail --max-time 30 --output /dev/null \\
+curl --silent --show-error --fail --max-time 30 --output /dev/null \\
   --header "Authorization: Bearer {token}" --header "Content-Type: message/rfc822" \\
-  --data-binary @- {api_url}/v1/bounces
+  --data-binary @- {api_url}/v1/bounces || exit 75
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Postfix:
+    url: str
+    home: Path
 
 
 def configure(home: Path, port: int, hops: Mapping[str, int], api_url: str, token: str) -> None:
@@ -79,14 +86,14 @@ def configure(home: Path, port: int, hops: Mapping[str, int], api_url: str, toke
 
 
 @asynccontextmanager
-async def postfix(hops: Mapping[str, int], api_url: str, token: str) -> AsyncIterator[str]:
-    """Its URL. A test that fails shows its log."""
+async def postfix(hops: Mapping[str, int], api_url: str, token: str) -> AsyncIterator[Postfix]:
+    """Running. A test that fails shows its log."""
     home = Path(tempfile.mkdtemp(prefix="outbox-postfix-"))
     port = any_free(())
     configure(home, port, hops, api_url, token)
     await command(home, "start")
     try:
-        yield f"smtp://{LOOPBACK}:{port}"
+        yield Postfix(f"smtp://{LOOPBACK}:{port}", home)
     finally:
         await command(home, "stop")
         print((home / "mail.log").read_text(errors="replace"))

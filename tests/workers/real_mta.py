@@ -7,16 +7,18 @@ installs both where they are missing, and runs this. Nothing here is skipped.
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from outbox.api.main import main as api_main
+from outbox.api.main import main
 from outbox.local.ports import LOOPBACK, any_free
 from outbox.service import Stop
+from outbox.settings import Settings
 from outbox.tokens import Scope, issue
 from tests.workers.conftest import Road, eventually
 from tests.workers.mail import MailServer, mail_server
@@ -29,12 +31,32 @@ BUSY = "451 4.3.2 come back later"
 NOT_WELCOME = "554 5.7.1 not from you"
 
 
+@dataclass(slots=True)
+class Api:
+    """The API on its port, for Postfix's pipe; it may go away and come back."""
+
+    settings: Settings
+    stop: Stop = field(default_factory=Stop)
+    task: "asyncio.Task[None] | None" = None
+
+    def start(self) -> None:
+        self.stop = Stop()
+        self.task = asyncio.create_task(main(self.settings, self.stop))
+
+    async def end(self) -> None:
+        self.stop.ask()
+        if self.task:
+            await self.task
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """`far`: the recipients' mail server, behind Postfix."""
 
     road: Road
     far: MailServer
+    api: Api
+    home: Path
 
     async def send(self, address: str) -> UUID:
         """To a user of that name."""
@@ -55,31 +77,38 @@ class Ground:
         return dict(await self.road.events(notification_id))[event]
 
 
+def config() -> str:
+    keys = [("s1", "env:DKIM_RSA"), ("s2", "env:DKIM_ED")]
+    return json.dumps(
+        {
+            "from": "Shop <no-reply@shop.example>",
+            "smtp_url": "env:SMTP_URL",
+            "bounce_address": "bounce@bounces.test",
+            "dkim": [{"selector": selector, "domain": "shop.example", "key": key} for selector, key in keys],
+        }
+    )
+
+
 @pytest.fixture
 async def ground(road: Road, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ground]:
     """A worker behind it all, a real API for the pipe, and Postfix between them and the far side."""
     monkeypatch.setenv("DKIM_RSA", pem(RSA))
     monkeypatch.setenv("DKIM_ED", pem(ED25519))
-    keys = [("s1", "env:DKIM_RSA"), ("s2", "env:DKIM_ED")]
-    config = {
-        "from": "Shop <no-reply@shop.example>",
-        "smtp_url": "env:SMTP_URL",
-        "bounce_address": "bounce@bounces.test",
-        "dkim": [{"selector": selector, "domain": "shop.example", "key": key} for selector, key in keys],
-    }
-    await road.admin.execute(
-        "UPDATE notify.channels SET config = $1 WHERE name = 'email'", json.dumps(config)
-    )
+    await road.admin.execute("UPDATE notify.channels SET config = $1 WHERE name = 'email'", config())
     port = any_free(())
     token = issue(road.settings, "mx", Scope.BOUNCES, timedelta(hours=1))
-    stop = Stop()
-    async with asyncio.TaskGroup() as tasks, mail_server() as far:
-        tasks.create_task(api_main(road.settings.model_copy(update={"api_port": port}), stop))
-        async with postfix({"far.test": far.port}, f"http://{LOOPBACK}:{port}", token) as url:
-            monkeypatch.setenv("SMTP_URL", url)
+    api = Api(road.settings.model_copy(update={"api_port": port}))
+    api.start()
+    try:
+        async with (
+            mail_server() as far,
+            postfix({"far.test": far.port}, f"http://{LOOPBACK}:{port}", token) as mta,
+        ):
+            monkeypatch.setenv("SMTP_URL", mta.url)
             async with road.worker("email", api_url="https://notify.example.com", worker_lease=60):
-                yield Ground(road, far)
-        stop.ask()
+                yield Ground(road, far, api, mta.home)
+    finally:
+        await api.end()
 
 
 async def test_it_arrives_and_the_signatures_still_hold(ground: Ground) -> None:
@@ -116,7 +145,7 @@ async def test_a_bounce_that_is_not_about_the_address(ground: Ground, answer: st
 async def test_a_delay_is_told_and_the_mail_arrives_in_the_end(ground: Ground) -> None:
     ground.far.rcpt += [BUSY] * 3
     sent = await ground.send("ada@far.test")
-    assert (await ground.until_told(sent, "deferred"))["status"] == "4.3.2"
+    assert (await ground.until_told(sent, "delayed"))["status"] == "4.3.2"
     await asyncio.wait_for(ground.far.arrived.wait(), 60)
     assert await ground.suppressed() == []
 
@@ -140,3 +169,17 @@ async def test_many_at_once(ground: Ground) -> None:
 
     await eventually(all_there, "a hundred mails have arrived")
     assert len(set(ground.far.message_ids)) == 100
+
+
+async def test_a_bounce_waits_while_the_api_is_away(ground: Ground) -> None:
+    await ground.api.end()
+    ground.far.rcpt.append(GONE)
+    sent = await ground.send("eve@far.test")
+
+    async def kept() -> bool:
+        return "relay=bounced" in (log := (ground.home / "mail.log").read_text()) and "status=deferred" in log
+
+    await eventually(kept, "Postfix keeps the report for later")
+    ground.api.start()
+    assert (await ground.until_told(sent, "bounced"))["status"] == "5.1.1"
+    assert await ground.suppressed() == ["eve@far.test"]

@@ -116,8 +116,8 @@ async def test_too_large_a_batch_is_parted() -> None:
 
 ANSWERS: list[tuple[int, dict[str, str], Outcome]] = [
     (429, {"Retry-After": "7"}, Throttled("SendGrid 429: no reason given", 7)),
-    (500, {}, Transient("sendgrid_5xx", "SendGrid 500: no reason given")),
-    (503, {"Retry-After": "9"}, Transient("sendgrid_5xx", "SendGrid 503: no reason given", 9)),
+    (500, {}, Transient("http_5xx", "SendGrid 500: no reason given")),
+    (503, {"Retry-After": "9"}, Transient("http_5xx", "SendGrid 503: no reason given", 9)),
     (413, {}, Permanent("too_large", "SendGrid 413: no reason given")),
     (307, {"Location": "http://127.0.0.1:1/"}, Transient("protocol", "SendGrid 307: no reason given")),
 ]

@@ -75,7 +75,7 @@ async def test_soft_ones_are_only_told(outside: httpx.AsyncClient, admin: Connec
         event(mail, "e2", type="blocked", status="5.7.1"),
         event(mail, "e3", event="delivered"),
     )
-    assert sorted(name for name, _ in await timeline(admin, mail)) == ["arrived", "bounced", "deferred"]
+    assert sorted(name for name, _ in await timeline(admin, mail)) == ["arrived", "bounced", "delayed"]
     assert await suppressed(admin) == {}
 
 

@@ -91,7 +91,7 @@ def test_a_hard_bounce() -> None:
     ("changes", "name", "reason"),
     [
         ({"type": "blocked"}, "bounced", None),
-        ({"event": "deferred"}, "deferred", None),
+        ({"event": "deferred"}, "delayed", None),
         ({"event": "delivered"}, "arrived", None),
         ({"event": "dropped", "reason": "Bounced Address"}, "dropped", "hard bounce"),
         ({"event": "dropped", "reason": "Invalid"}, "dropped", "hard bounce"),
