@@ -54,7 +54,8 @@ class Email:
     def capacity(self) -> int:
         """As many as there are connections to a mail server, or as fill the batches of one that takes many."""
         post = self._config.get()
-        return min(self.concurrency, CONNECTIONS) if isinstance(post, Transient) else post.capacity
+        batched = 0 if isinstance(post, Transient) else post.batched
+        return max(min(self.concurrency, CONNECTIONS), batched)
 
     async def prepare(self, executor: Executor, claims: Sequence[Claim]) -> None:
         await self._config.refresh(executor, claims)

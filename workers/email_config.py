@@ -14,7 +14,7 @@ from workers.offer import Offer, offer
 from workers.providers import Provider, Providers
 from workers.seal import seal
 from workers.sendgrid import SendGrid, account
-from workers.smtp import CONNECTIONS, Mailer, parse, plain
+from workers.smtp import Mailer, parse, plain
 
 KEYS = frozenset({"from", "smtp_url", "providers", "bounce_address", "dkim", "unsubscribe"})
 # RFC 5321 §4.5.3.1.1 allows 64 octets before the @, and "+" with the token takes 43.
@@ -27,13 +27,13 @@ Maker = Callable[[str, Mapping[str, Any], float], Provider[Letter]]
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What a config makes. `capacity`: how many letters a lane may hold, to keep all providers busy."""
+    """What a config makes. `batched`: how many letters a lane must hold to fill batches; 0 where nobody takes any."""
 
     sender: Address
     providers: Providers[Letter]
     offer: Offer
     bounce_address: str | None
-    capacity: int
+    batched: int
 
     async def close(self) -> None:
         await self.providers.close()
@@ -55,7 +55,7 @@ def read(config: Mapping[str, Any], budget: float, coming: Coming) -> Post:
         providers=Providers(made),
         offer=offer(config.get("unsubscribe", True)),
         bounce_address=bounce_address(config.get("bounce_address")),
-        capacity=max(capacity(provider) for provider in made),
+        batched=max(batched(provider) for provider in made),
     )
 
 
@@ -101,8 +101,8 @@ def makers(config: Mapping[str, Any], origin: Address, coming: Coming) -> dict[s
     return {"smtp": smtp, "sendgrid": sendgrid}
 
 
-def capacity(provider: Provider[Letter]) -> int:
-    return BATCHES_HELD * provider.account.batch if isinstance(provider, SendGrid) else CONNECTIONS
+def batched(provider: Provider[Letter]) -> int:
+    return BATCHES_HELD * provider.account.batch if isinstance(provider, SendGrid) else 0
 
 
 def bounce_address(text: Any) -> str | None:

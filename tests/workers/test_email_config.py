@@ -8,7 +8,7 @@ from outbox.errors import SettingsError
 from workers.email_config import read
 from workers.gathering import Coming
 from workers.sendgrid import SendGrid
-from workers.smtp import CONNECTIONS, Mailer
+from workers.smtp import Mailer
 
 FROM = {"from": "Shop <no-reply@shop.example>"}
 
@@ -23,11 +23,11 @@ async def test_the_short_form() -> None:
     post = read(FROM | {"smtp_url": "env:SMTP_URL"}, 10, Coming())
     [provider] = post.providers.providers
     assert isinstance(provider, Mailer)
-    assert (provider.name, provider.server.port, provider.budget, post.capacity) == (
+    assert (provider.name, provider.server.port, provider.budget, post.batched) == (
         "smtp",
         2525,
         10,
-        CONNECTIONS,
+        0,
     )
     assert post.bounce_address is None
     await post.close()
@@ -46,7 +46,7 @@ async def test_several_providers_in_their_order() -> None:
     assert isinstance(first, SendGrid)
     assert isinstance(second, Mailer)
     assert [first.name, second.name] == ["sendgrid", "own"]
-    assert post.capacity == 100
+    assert post.batched == 100
     await post.close()
 
 
