@@ -5,7 +5,7 @@ What is made once a row is a named tuple: a frozen dataclass of as many fields t
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
@@ -68,6 +68,16 @@ class Claim(NamedTuple):
     template: str | None  # key for templates.sources
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A provider that did not deliver, before the one that an outcome is from. `sent`: a request did reach it."""
+
+    provider: str
+    error_class: str
+    reason: str
+    sent: bool
+
+
 class Settlement(NamedTuple):
     """What is written about one claimed delivery. Holds no personal data: it goes into the timeline."""
 
@@ -83,6 +93,8 @@ class Settlement(NamedTuple):
     retry_in: float | None = None  # seconds
     dead: bool = False
     entry_id: str | None = None
+    tried: Sequence[Tried] = ()  # providers before this one
+    sends: int = 0  # requests that reached a provider
 
     @property
     def key(self) -> tuple[UUID, UUID]:
@@ -95,6 +107,8 @@ class Settlement(NamedTuple):
             "provider": self.provider,
             "provider_message_id": self.message_id,
             "retry_in_seconds": None if self.retry_in is None else round(self.retry_in, 3),
+            "tried": [asdict(tried) for tried in self.tried] or None,
+            "sends": self.sends or None,
         }
         told = {name: fact for name, fact in facts.items() if fact is not None}
         return json.dumps(told) if told else "{}"

@@ -10,11 +10,12 @@ from db.pool import Executor
 from outbox.errors import SettingsError
 from outbox.rendering.renderers import Rendered
 from outbox.settings import resolve
+from workers.common import Common
 from workers.configured import Configured
 from workers.job import Hint, Job
 from workers.message import BadAddressError, Letter, compose, message_id, sender
 from workers.outcome import LeaseShort, Outcome, Permanent, Transient
-from workers.providers import Providers
+from workers.providers import Providers, share
 from workers.rendering import Rendering
 from workers.smtp import CONNECTIONS, Mailer, parse
 
@@ -38,10 +39,11 @@ class Email:
     name = "email"
     outward = True
 
-    def __init__(self, concurrency: int, lease_seconds: float) -> None:
+    def __init__(self, concurrency: int, lease_seconds: float, common: Common | None = None) -> None:
         self.capacity = min(concurrency, CONNECTIONS)
         # An attempt that has begun must end before another worker may take the delivery over.
         self.budget = min(BUDGET_SECONDS, lease_seconds / 2)
+        self._common = common or Common(self.name)
         self._config = Configured(self.name, self.from_config, Post.close)
         self._rendering = Rendering(self.name)
 
@@ -54,8 +56,8 @@ class Email:
         for key in ("smtp_url", "from"):
             if not isinstance(config.get(key), str):
                 raise SettingsError(f"{key} is missing in the config of channel {self.name}")
-        mailer = Mailer(parse(resolve(config["smtp_url"])), self.budget)
-        return Post(sender(config["from"]), Providers([mailer]))
+        mailer = Mailer(parse(resolve(config["smtp_url"])), share(self.budget, 1))
+        return Post(sender(config["from"]), Providers([mailer], self._common, self.budget))
 
     async def attempt(self, job: Job) -> Outcome:
         post = self._config.get()

@@ -20,6 +20,7 @@ from outbox.probes import Health, serve_probes
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
 from outbox.streams import LANES
+from workers.common import Common
 from workers.decide import Rules
 from workers.email import Email
 from workers.inapp import InApp
@@ -28,7 +29,7 @@ from workers.mirror import Mirror
 from workers.reader import Reader, Source
 from workers.recipients import Recipients, from_settings
 from workers.retry import Backoff
-from workers.runner import Brake, Lane, Runner
+from workers.runner import Lane, Runner
 from workers.settler import Settler
 from workers.shutdown import CLOSE_CHANNEL, CLOSE_POOL, SHIELD
 
@@ -38,15 +39,15 @@ log = get("worker")
 INAPP_CAPACITY = 1_000
 
 
-def inapp(settings: Settings) -> Channel:
+def inapp(settings: Settings, _: Common) -> Channel:
     return InApp(settings.keys, INAPP_CAPACITY)
 
 
-def email(settings: Settings) -> Channel:
-    return Email(settings.worker_concurrency, settings.worker_lease)
+def email(settings: Settings, common: Common) -> Channel:
+    return Email(settings.worker_concurrency, settings.worker_lease, common)
 
 
-CHANNELS: dict[str, Callable[[Settings], Channel]] = {"inapp": inapp, "email": email}
+CHANNELS: dict[str, Callable[[Settings, Common], Channel]] = {"inapp": inapp, "email": email}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,9 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
     try:
         async with asyncio.TaskGroup() as tasks:
             for name in names:
-                brake = Brake()
+                common = Common(name)
                 for lane in LANES:
-                    tasks.create_task(run_lane(shared, name, lane.value, brake))
+                    tasks.create_task(run_lane(shared, lane.value, common))
             mirror = Mirror(pool, shared.nodes, settings.keys)
             tasks.create_task(run_loop("mirror dead letters", mirror.step, asyncio.Event(), stop))
             tasks.create_task(serve_probes(shared.health, settings.host, settings.worker_port, stop))
@@ -93,9 +94,9 @@ def check(channels: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(channels))
 
 
-async def run_lane(shared: Shared, name: str, lane: str, brake: Brake) -> None:
-    settings = shared.settings
-    channel = CHANNELS[name](settings)
+async def run_lane(shared: Shared, lane: str, common: Common) -> None:
+    settings, name = shared.settings, common.channel
+    channel = CHANNELS[name](settings, common)
     source = Source(settings.keys.stream(name, lane), consumer_name(), settings.worker_lease)
     own = connect(settings.redis)
     rules = Rules(
@@ -104,7 +105,9 @@ async def run_lane(shared: Shared, name: str, lane: str, brake: Brake) -> None:
     grace = settings.shutdown_grace
     settler = Settler(shared.pool, shared.nodes, channel, source.stream, grace * SHIELD)
     runner = Runner(
-        Lane(lane, channel, rules, shared.pool, Reader(own, source), brake, shared.recipients), settler, grace
+        Lane(lane, channel, rules, shared.pool, Reader(own, source), common.brake, shared.recipients),
+        settler,
+        grace,
     )
     shared.health.add(f"{name}.{lane}", runner.trouble)
     try:

@@ -15,3 +15,13 @@ CLAIMS = Counter("outbox_worker_claims_total", "Entries by the answer to their c
 TAKEN_OVER = Counter("outbox_worker_taken_over_total", "Deliveries taken over from dead workers", ["channel"])
 LEASE_LOST = Counter("outbox_worker_lease_lost_total", "Results that came after the lease", ["channel"])
 SETTLE_SECONDS = Histogram("outbox_worker_settle_seconds", "One settle transaction", ["channel"])
+PROVIDER_ATTEMPTS = Counter(
+    "outbox_provider_attempts_total",
+    "What providers answered; skipped: not asked, as it failed or throttled before",
+    ["channel", "provider", "result"],
+)
+PROVIDER_CIRCUIT = Gauge(
+    "outbox_provider_circuit",
+    "0 closed, 1 half-open, 2 open: not asked until a probe",
+    ["channel", "provider"],
+)

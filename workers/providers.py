@@ -1,17 +1,35 @@
-"""The providers of a channel: who carries a message outside, in the order they are to be tried."""
+"""The providers of a channel: who carries a message outside, in the order they are to be tried.
 
-from collections.abc import Sequence
+One attempt goes down the list until a provider takes the message, refuses it for good, or may have taken it. What
+makes the next try safe: only an answer, or a failure before the request left, leads on; silence never does.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from workers.outcome import LeaseShort, Outcome
+from outbox.errors import SettingsError
+from workers import metrics
+from workers.circuit import Admission, Circuit, Sign
+from workers.common import Common
+from workers.failover import Descent, leads_on, result, sign
+from workers.outcome import Delivered, LeaseShort, Outcome, Throttled, Transient, Unknown
 
 M_contra = TypeVar("M_contra", contravariant=True)
 M = TypeVar("M")
 
+# Of an attempt's time, what is left for everything but the providers.
+RESERVE = 0.1
+# How long a provider rests that throttles and names no time.
+REST_SECONDS = 1.0
+
 
 class Provider(Protocol[M_contra]):
-    """One far side. It makes one attempt a call, retries nothing by itself, and never raises what its far side did."""
+    """One far side. It makes one attempt a call, within the seconds it was made for, retries nothing by itself, and
+    never raises what its far side did."""
 
     @property
     def name(self) -> str:
@@ -23,19 +41,118 @@ class Provider(Protocol[M_contra]):
     async def close(self) -> None: ...
 
 
+Maker = Callable[[str, Mapping[str, Any], float], Provider[M]]
+
+
+def share(budget: float, providers: int) -> float:
+    """The seconds that each of so many may take, so that all of them together end in time."""
+    return budget * (1 - RESERVE) / providers
+
+
+def chain(
+    config: Mapping[str, Any], makers: Mapping[str, Maker[M]], common: Common, budget: float
+) -> "Providers[M]":
+    """From `"providers": [{"type": …, "name": …}, …]`, the first being preferred; `makers` by type. Raises
+    SettingsError."""
+    parts = listed(config, common.channel)
+    seconds = share(budget, len(parts))
+    made: dict[str, Provider[M]] = {}
+    for part in parts:
+        kind = part.get("type")
+        if not isinstance(kind, str) or kind not in makers:
+            known = ", ".join(sorted(makers))
+            raise SettingsError(
+                f"channel {common.channel}: a provider's type is one of {known}, not {kind!r}"
+            )
+        name = part.get("name", kind)
+        if not isinstance(name, str) or not name or name in made:
+            raise SettingsError(
+                f"channel {common.channel}: each provider needs a name of its own, not {name!r}"
+            )
+        made[name] = makers[kind](name, part, seconds)
+    return Providers(list(made.values()), common, budget)
+
+
+def listed(config: Mapping[str, Any], channel: str) -> Sequence[Mapping[str, Any]]:
+    parts = config.get("providers")
+    if not isinstance(parts, list) or not parts or not all(isinstance(part, dict) for part in parts):
+        raise SettingsError(
+            f'channel {channel}: its config needs "providers": [{{"type": …}}, …], in the order they are tried'
+        )
+    return parts
+
+
 @dataclass(frozen=True, slots=True)
 class Providers(Generic[M]):
-    """Those of one channel. The outcome names the one that it is from."""
+    """Those of one channel. `budget`: the seconds that an attempt may take, all providers together."""
 
     providers: Sequence[Provider[M]]
+    common: Common
+    budget: float
 
     async def send(self, message: M) -> Outcome:
-        first = self.providers[0]
-        return named(await first.send(message), first.name)
+        """One attempt. The outcome names the provider that it is from, and those tried before it."""
+        descent = Descent()
+        deadline = time.monotonic() + self.budget
+        least = share(self.budget, len(self.providers))
+        for provider in self.providers:
+            if deadline - time.monotonic() < least:
+                break
+            circuit = self.common.circuit(provider.name)
+            admission = circuit.admit(time.monotonic())
+            if admission is Admission.REFUSED:
+                self._skip(provider.name, circuit, descent)
+                continue
+            outcome = await self._ask(provider, message, admission, deadline)
+            if isinstance(outcome, Delivered | LeaseShort) or not leads_on(outcome):
+                return descent.ended(outcome)
+            probe = admission is Admission.PROBE
+            descent.failed(provider.name, outcome, circuit.wait(time.monotonic()), probe=probe)
+        return descent.fallen()
+
+    async def _ask(self, provider: Provider[M], message: M, admission: Admission, deadline: float) -> Outcome:
+        name, circuit = provider.name, self.common.circuit(provider.name)
+        try:
+            outcome = await within(provider.send(message), deadline)
+            note(circuit, admission, outcome)
+        finally:
+            circuit.release(admission)
+            metrics.PROVIDER_CIRCUIT.labels(self.common.channel, name).set(circuit.state)
+        metrics.PROVIDER_ATTEMPTS.labels(self.common.channel, name, result(outcome)).inc()
+        return named(outcome, name)
+
+    def _skip(self, name: str, circuit: Circuit, descent: Descent) -> None:
+        now = time.monotonic()
+        if circuit.resting(now):
+            descent.skip(name, "throttled", "it asked for a pause", circuit.wait(now))
+        else:
+            descent.skip(name, "circuit_open", "it has failed too often", circuit.wait(now))
+        metrics.PROVIDER_ATTEMPTS.labels(self.common.channel, name, "skipped").inc()
 
     async def close(self) -> None:
+        self.common.forget()
         for provider in self.providers:
             await provider.close()
+
+
+async def within(sending: Coroutine[Any, Any, Outcome], deadline: float) -> Outcome:
+    """A provider keeps its own time; one that does not is cut off, and nobody knows what it has sent."""
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()) as limit:
+            return await sending
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return Unknown("the provider was cut off at the end of the attempt's time")
+
+
+def note(circuit: Circuit, admission: Admission, outcome: Outcome) -> None:
+    now, told = time.monotonic(), sign(outcome)
+    circuit.record(admission, told, now, random.random())
+    if isinstance(outcome, Throttled):
+        circuit.rest(now, outcome.retry_after or REST_SECONDS)
+    elif isinstance(outcome, Transient) and outcome.retry_after and told is Sign.ILL:
+        circuit.rest(now, outcome.retry_after)
 
 
 def named(outcome: Outcome, provider: str) -> Outcome:
