@@ -59,7 +59,7 @@ class Claim(NamedTuple):
     expired: bool
     enabled: bool | None  # the channel's switch
     version: int | None  # of the channel's config
-    on_unknown: Literal["resend", "hold"] | None
+    on_unknown: Literal["resend", "hold", "ask"] | None
     wanted: bool  # the recipient's preference
     contact: str | None
     locale: str | None
@@ -95,6 +95,8 @@ class Settlement(NamedTuple):
     entry_id: str | None = None
     tried: Sequence[Tried] = ()  # providers before this one
     sends: int = 0  # requests that reached a provider
+    segments: int | None = None  # of a text message
+    found: bool = False  # by asking the provider: an earlier attempt had arrived
 
     @property
     def key(self) -> tuple[UUID, UUID]:
@@ -109,6 +111,8 @@ class Settlement(NamedTuple):
             "retry_in_seconds": None if self.retry_in is None else round(self.retry_in, 3),
             "tried": [asdict(tried) for tried in self.tried] or None,
             "sends": self.sends or None,
+            "segments": self.segments,
+            "found": self.found or None,
         }
         told = {name: fact for name, fact in facts.items() if fact is not None}
         return json.dumps(told) if told else "{}"

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
+from db.pool import Pool
 from workers.circuit import Circuit
 
 BRAKE_CAP_SECONDS = 60.0
@@ -23,9 +24,17 @@ class Brake:
 
 @dataclass(frozen=True, slots=True)
 class Common:
+    """`pool`: the worker's, for a channel that has something to look up or to note outside a claim and a settle."""
+
     channel: str
     brake: Brake = field(default_factory=Brake)
     circuits: dict[str, Circuit] = field(default_factory=dict)
+    database: Pool | None = None
+
+    @property
+    def pool(self) -> Pool:
+        assert self.database, "made without a pool"
+        return self.database
 
     def circuit(self, provider: str) -> Circuit:
         return self.circuits.setdefault(provider, Circuit())

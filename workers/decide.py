@@ -114,6 +114,7 @@ def settlement(job: Job, outcome: Outcome, rules: Rules, chance: float) -> Settl
     match outcome:
         case Delivered(message_id, _):
             result = made(job, Status.DELIVERED, message_id=message_id)
+            result = result._replace(segments=outcome.segments, found=outcome.found)
         case Transient(error_class, reason, retry_after, _):
             delay = rules.backoff.delay(attempts(job), chance, retry_after)
             result = retry(job, error_class, reason, delay)
@@ -151,8 +152,9 @@ def deferred(job: Job, outcome: Deferred, rules: Rules, chance: float) -> Settle
 
 
 def in_doubt(job: Job, reason: str, delay: float) -> Settlement:
-    """It may have arrived: the channel says whether to send again or to hold for a person."""
-    if job.claim.on_unknown == "resend" and not worn(job):
+    """It may have arrived: the channel says whether to send again, perhaps only after asking, or to hold for a
+    person."""
+    if job.claim.on_unknown != "hold" and not worn(job):
         return retry(job, "unknown", reason, delay)
     return made(job, Status.UNKNOWN, "unknown", reason)._replace(dead=True)
 

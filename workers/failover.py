@@ -24,7 +24,7 @@ ELSEWHERE = frozenset({"route"})
 # The provider is well, and cannot take this one message now.
 ABOUT_THE_MESSAGE = frozenset({"smtp_4xx", "route"})
 # No other message will fare better until somebody has mended it.
-BROKEN = frozenset({"auth", "config"})
+BROKEN = frozenset({"auth", "config", "config_refused"})
 
 
 def leads_on(outcome: Outcome) -> bool:

@@ -32,6 +32,7 @@ from workers.retry import Backoff
 from workers.runner import Lane, Runner
 from workers.settler import Settler
 from workers.shutdown import CLOSE_CHANNEL, CLOSE_POOL, SHIELD
+from workers.sms import Sms
 
 log = get("worker")
 
@@ -47,7 +48,7 @@ def email(settings: Settings, common: Common) -> Channel:
     return Email(settings.worker_concurrency, settings.worker_lease, common)
 
 
-CHANNELS: dict[str, Callable[[Settings, Common], Channel]] = {"inapp": inapp, "email": email}
+CHANNELS: dict[str, Callable[[Settings, Common], Channel]] = {"inapp": inapp, "email": email, "sms": Sms}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
     try:
         async with asyncio.TaskGroup() as tasks:
             for name in names:
-                common = Common(name)
+                common = Common(name, database=pool)
                 for lane in LANES:
                     tasks.create_task(run_lane(shared, lane.value, common))
             mirror = Mirror(pool, shared.nodes, settings.keys)

@@ -19,11 +19,14 @@ def clean(reason: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The far side took it. `provider`, here and below: which of the channel's it was; `tried`: those before it."""
+    """The far side took it. `provider`, here and below: which of the channel's it was; `tried`: those before it.
+    `found`: an earlier attempt had reached it, and nothing was sent now. `segments`: of a text message."""
 
     message_id: str | None = None
     provider: str | None = None
     tried: tuple[Tried, ...] = ()
+    segments: int | None = None
+    found: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ Outcome = Delivered | Transient | Throttled | Permanent | RecipientGone | Unknow
 Failure = Transient | Throttled | Permanent | RecipientGone | Unknown | Deferred
 
 # Classes of errors that come before a request has reached anybody.
-NOT_SENT = frozenset({"connection", "tls", "timeout", "config", "circuit_open", "rate_limited"})
+NOT_SENT = frozenset({"connection", "tls", "timeout", "config", "circuit_open", "rate_limited", "ask"})
 
 
 def error_class(failure: Failure) -> str:
@@ -117,5 +120,5 @@ def sends(outcome: Outcome) -> int:
     """How many requests reached providers. An outcome without a provider came about without one."""
     if isinstance(outcome, LeaseShort):
         return 0
-    own = isinstance(outcome, Delivered) or error_class(outcome) not in NOT_SENT
+    own = not outcome.found if isinstance(outcome, Delivered) else error_class(outcome) not in NOT_SENT
     return int(own and outcome.provider is not None) + sum(tried.sent for tried in outcome.tried)

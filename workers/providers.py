@@ -9,7 +9,8 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from outbox.errors import SettingsError
 from workers import metrics
@@ -39,6 +40,18 @@ class Provider(Protocol[M_contra]):
     async def send(self, message: M_contra) -> Outcome: ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Askable(Protocol[M_contra]):
+    """A provider that can be asked whether it has a message, where an attempt may have reached it."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def ask(self, message: M_contra, since: datetime) -> Sequence[str] | Transient:
+        """The ids of what may be it, made since then; or why it cannot tell now."""
+        ...
 
 
 Maker = Callable[[str, Mapping[str, Any], float], Provider[M]]
@@ -120,6 +133,17 @@ class Providers(Generic[M]):
             metrics.PROVIDER_CIRCUIT.labels(self.common.channel, name).set(circuit.state)
         metrics.PROVIDER_ATTEMPTS.labels(self.common.channel, name, result(outcome)).inc()
         return named(outcome, name)
+
+    async def ask(self, message: M, since: datetime) -> Mapping[str, Sequence[str]] | Transient:
+        """Those that may have this message, with their ids of it, by provider. Nothing is sent."""
+        found: dict[str, Sequence[str]] = {}
+        for provider in self.providers:
+            if isinstance(provider, Askable):
+                ids = await provider.ask(message, since)
+                if isinstance(ids, Transient):
+                    return replace(ids, provider=provider.name)
+                found[provider.name] = ids
+        return found
 
     def _skip(self, name: str, circuit: Circuit, descent: Descent) -> None:
         now = time.monotonic()

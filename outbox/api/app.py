@@ -9,6 +9,7 @@ from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
 from outbox.api.problems import HANDLERS
 from outbox.api.templates import Templates
+from outbox.api.twilio import TwilioCallbacks
 from outbox.probes import Health
 from outbox.settings import Settings
 
@@ -20,6 +21,7 @@ def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
             *Notifications(settings, pool).routes(),
             *DeadLetters(settings, pool).routes(),
             *Templates(settings, pool).routes(),
+            *TwilioCallbacks(settings, pool).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,
