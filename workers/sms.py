@@ -1,5 +1,6 @@
 """The SMS channel: template → text, counted and limited → provider. What may have arrived is asked about first."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ from workers.twilio import Text, Twilio
 log = get("worker")
 
 BUDGET_SECONDS = 20.0
+# Of that, for asking about an earlier attempt before another one is made.
+ASKING = 0.25
 MAX_SEGMENTS = 6
 # https://www.twilio.com/docs/messaging/api/message-resource#body-parameter
 BODY_CHARACTERS = 1_600
@@ -80,7 +83,7 @@ class Sms:
         limit = config.get("max_segments", MAX_SEGMENTS)
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise SettingsError(f"channel {self.name}: max_segments is a whole number from 1 on")
-        return Carrier(chain(config, MAKERS, self._common, self.budget), limit)
+        return Carrier(chain(config, MAKERS, self._common, self.budget * (1 - ASKING)), limit)
 
     async def attempt(self, job: Job) -> Outcome:
         doubt = self._doubts.pop(job.claim.notification_id, None)
@@ -93,7 +96,7 @@ class Sms:
         text = compose(job, rendered.text, carrier.max_segments, self._callback(job))
         if not isinstance(text, Text):
             return text
-        if not job.lasts(self.budget * (2 if doubt else 1)):
+        if not job.lasts(self.budget):
             return LeaseShort()
         known = await self._ask(carrier.providers, text, doubt) if doubt else None
         return known or await self._send(carrier.providers, text)
@@ -111,7 +114,11 @@ class Sms:
         """None: it did not arrive, so it is sent."""
         if doubt.message_id:
             return Delivered(doubt.message_id, segments=text.segments, found=True)
-        found = await providers.ask(text, doubt.since)
+        try:
+            async with asyncio.timeout(self.budget * ASKING):
+                found = await providers.ask(text, doubt.since)
+        except TimeoutError:
+            return Transient("ask", "no provider told in time whether it has the message")
         if isinstance(found, Transient):
             return found
         for provider, ids in found.items():
