@@ -1,10 +1,11 @@
-"""What the lanes of one channel have in common within a process: a brake, and the health of its providers."""
+"""What the lanes of one channel have in common within a process: a brake, its providers' health, their rates."""
 
 import time
 from dataclasses import dataclass, field
 
 from db.pool import Pool
 from workers.circuit import Circuit
+from workers.rates import Rates
 
 BRAKE_CAP_SECONDS = 60.0
 
@@ -24,12 +25,14 @@ class Brake:
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """`pool`: the worker's, for a channel that has something to look up or to note outside a claim and a settle."""
+    """`pool`: the worker's, for a channel that has something to look up or to note outside a claim and a settle.
+    `rates`: None where nothing is limited."""
 
     channel: str
     brake: Brake = field(default_factory=Brake)
     circuits: dict[str, Circuit] = field(default_factory=dict)
     database: Pool | None = None
+    rates: Rates | None = None
 
     @property
     def pool(self) -> Pool:

@@ -89,6 +89,11 @@ class Descent:
         vain = probe and isinstance(failure, Transient)
         self.steps.append(Step(Tried(provider, kind, failure.reason, kind not in NOT_SENT), wait, vain))
 
+    def pause(self) -> float | None:
+        """Seconds until there is room for it, where only rates were in the way."""
+        kinds = {step.tried.error_class for step in self.steps}
+        return min(step.wait for step in self.steps) if kinds == {"rate_limited"} else None
+
     def ended(self, outcome: Outcome) -> Outcome:
         """Somebody took it, or nobody else may be asked."""
         if isinstance(outcome, LeaseShort):

@@ -26,6 +26,7 @@ from workers.email import Email
 from workers.inapp import InApp
 from workers.job import Channel
 from workers.mirror import Mirror
+from workers.rates import Rates
 from workers.reader import Reader, Source
 from workers.recipients import Recipients, from_settings
 from workers.retry import Backoff
@@ -58,6 +59,7 @@ class Shared:
     settings: Settings
     pool: Pool
     nodes: Nodes
+    rates: Rates
     health: Health
     stop: Stop
     recipients: Recipients
@@ -68,11 +70,12 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
     names = check(channels)
     pool = await open_pool(settings.database, name="worker", size=2 * len(names) * len(LANES) + 2)
     recipients = await from_settings(settings, pool)
-    shared = Shared(settings, pool, connect(settings.redis), Health(), stop, recipients)
+    rates = Rates(settings.redis, settings.redis_prefix, settings.rates_without_redis)
+    shared = Shared(settings, pool, connect(settings.redis), rates, Health(), stop, recipients)
     try:
         async with asyncio.TaskGroup() as tasks:
             for name in names:
-                common = Common(name, database=pool)
+                common = Common(name, database=pool, rates=shared.rates)
                 for lane in LANES:
                     tasks.create_task(run_lane(shared, lane.value, common))
             mirror = Mirror(pool, shared.nodes, settings.keys)
@@ -82,6 +85,7 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
     finally:
         await shared.nodes.aclose()
         await recipients.close()
+        await shared.rates.close()
         await close(pool, settings.shutdown_grace * CLOSE_POOL)
 
 

@@ -25,3 +25,6 @@ PROVIDER_CIRCUIT = Gauge(
     "0 closed, 1 half-open, 2 open: not asked until a probe",
     ["channel", "provider"],
 )
+RATES_BLIND = Counter(
+    "outbox_worker_rates_blind_total", "Rates that could not be looked up, as Redis did not answer"
+)

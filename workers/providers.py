@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -18,6 +18,8 @@ from workers.circuit import Admission, Circuit, Sign
 from workers.common import Common
 from workers.failover import Descent, leads_on, result, sign
 from workers.outcome import Delivered, LeaseShort, Outcome, Throttled, Transient, Unknown
+from workers.rates import RESERVE as RESERVED
+from workers.rates import Rate, rate
 
 M_contra = TypeVar("M_contra", contravariant=True)
 M = TypeVar("M")
@@ -83,7 +85,16 @@ def chain(
                 f"channel {common.channel}: each provider needs a name of its own, not {name!r}"
             )
         made[name] = makers[kind](name, part, seconds)
-    return Providers(list(made.values()), common, budget)
+    return Providers(list(made.values()), common, budget, rates_of(parts))
+
+
+def rates_of(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Rate]:
+    """By provider: `"rate": "50/second"`. Raises SettingsError."""
+    return {
+        part.get("name", part["type"]): rate(part["rate"], reserve=RESERVED)
+        for part in parts
+        if "rate" in part
+    }
 
 
 def listed(config: Mapping[str, Any], channel: str) -> Sequence[Mapping[str, Any]]:
@@ -102,26 +113,51 @@ class Providers(Generic[M]):
     providers: Sequence[Provider[M]]
     common: Common
     budget: float
+    rates: Mapping[str, Rate] = field(default_factory=dict)
 
-    async def send(self, message: M) -> Outcome:
-        """One attempt. The outcome names the provider that it is from, and those tried before it."""
-        descent = Descent()
+    async def send(self, message: M, *, urgent: bool = False) -> Outcome:
+        """One attempt. The outcome names the provider that it is from, and those tried before it. Where nothing but
+        a rate is in the way, it is waited for as long as the budget lasts."""
         deadline = time.monotonic() + self.budget
         least = share(self.budget, len(self.providers))
+        while True:
+            descent = Descent()
+            outcome = await self._descend(message, descent, deadline, urgent)
+            pause = descent.pause()
+            if outcome or pause is None or time.monotonic() + pause + least > deadline:
+                return outcome or descent.fallen()
+            await asyncio.sleep(pause * random.uniform(1, 1.5))
+
+    async def _descend(self, message: M, descent: Descent, deadline: float, urgent: bool) -> Outcome | None:
+        """Down the list once. None: nobody took it."""
         for provider in self.providers:
-            if deadline - time.monotonic() < least:
+            if deadline - time.monotonic() < share(self.budget, len(self.providers)) and descent.steps:
                 break
             circuit = self.common.circuit(provider.name)
             admission = circuit.admit(time.monotonic())
             if admission is Admission.REFUSED:
                 self._skip(provider.name, circuit, descent)
                 continue
+            if wait := await self._rate(provider.name, urgent):
+                circuit.release(admission)
+                descent.skip(
+                    provider.name, "rate_limited", f"its rate is {self.rates[provider.name].words}", wait
+                )
+                continue
             outcome = await self._ask(provider, message, admission, deadline)
             if isinstance(outcome, Delivered | LeaseShort) or not leads_on(outcome):
                 return descent.ended(outcome)
             probe = admission is Admission.PROBE
             descent.failed(provider.name, outcome, circuit.wait(time.monotonic()), probe=probe)
-        return descent.fallen()
+        return None
+
+    async def _rate(self, provider: str, urgent: bool) -> float:
+        """Seconds until this provider may be sent more; 0: now."""
+        if self.common.rates is None or provider not in self.rates:
+            return 0.0
+        return await self.common.rates.take(
+            self.rates[provider], self.common.channel, provider, urgent=urgent
+        )
 
     async def _ask(self, provider: Provider[M], message: M, admission: Admission, deadline: float) -> Outcome:
         name, circuit = provider.name, self.common.circuit(provider.name)

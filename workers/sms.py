@@ -11,6 +11,7 @@ from db import sms
 from db.delivery import Claim
 from db.pool import OUTAGES, Executor
 from db.sms import Doubt
+from outbox.envelope import Priority
 from outbox.errors import SettingsError
 from outbox.log import get
 from outbox.rendering.renderers import Rendered
@@ -20,8 +21,9 @@ from outbox.twilio import account, callback_url
 from workers.common import Common
 from workers.configured import Configured
 from workers.job import Hint, Job
-from workers.outcome import Delivered, LeaseShort, Outcome, Permanent, RecipientGone, Transient
+from workers.outcome import Deferred, Delivered, LeaseShort, Outcome, Permanent, RecipientGone, Transient
 from workers.providers import Maker, Provider, Providers, chain
+from workers.rates import Rate, rate
 from workers.rendering import Rendering
 from workers.segments import segments
 from workers.twilio import Text, Twilio
@@ -50,6 +52,7 @@ class Carrier:
 
     providers: Providers[Text]
     max_segments: int
+    recipient_rate: Rate | None
 
     async def close(self) -> None:
         await self.providers.close()
@@ -83,7 +86,8 @@ class Sms:
         limit = config.get("max_segments", MAX_SEGMENTS)
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise SettingsError(f"channel {self.name}: max_segments is a whole number from 1 on")
-        return Carrier(chain(config, MAKERS, self._common, self.budget * (1 - ASKING)), limit)
+        allowed = rate(config["recipient_rate"], exact=True) if "recipient_rate" in config else None
+        return Carrier(chain(config, MAKERS, self._common, self.budget * (1 - ASKING)), limit, allowed)
 
     async def attempt(self, job: Job) -> Outcome:
         doubt = self._doubts.pop(job.claim.notification_id, None)
@@ -99,13 +103,26 @@ class Sms:
         if not job.lasts(self.budget):
             return LeaseShort()
         known = await self._ask(carrier.providers, text, doubt) if doubt else None
-        return known or await self._send(carrier.providers, text)
+        return known or await self._limited(job, carrier, text)
 
     def _callback(self, job: Job) -> str:
         return callback_url(self._api, self.name, job.claim.notification_id)
 
-    async def _send(self, providers: Providers[Text], text: Text) -> Outcome:
-        outcome = await providers.send(text)
+    async def _limited(self, job: Job, carrier: Carrier, text: Text) -> Outcome:
+        """Each notification counts once for its recipient, however many attempts it takes."""
+        rates, limit = self._common.rates, carrier.recipient_rate
+        if rates is None or limit is None or (job.claim.attempts or 0) > 1:
+            return await self._send(job, carrier.providers, text)
+        if deferred := await rates.recipient(limit, self.name, text.to):
+            return deferred
+        outcome = await self._send(job, carrier.providers, text)
+        if isinstance(outcome, Deferred):
+            await rates.give_back(limit, self.name, text.to)
+        return outcome
+
+    async def _send(self, job: Job, providers: Providers[Text], text: Text) -> Outcome:
+        urgent = job.entry.envelope.priority is Priority.URGENT
+        outcome = await providers.send(text, urgent=urgent)
         if isinstance(outcome, RecipientGone):
             await self._suppress(text.to, outcome.reason)
         return outcome
