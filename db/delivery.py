@@ -5,7 +5,7 @@ What is made once a row is a named tuple: a frozen dataclass of as many fields t
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
@@ -59,13 +59,23 @@ class Claim(NamedTuple):
     expired: bool
     enabled: bool | None  # the channel's switch
     version: int | None  # of the channel's config
-    on_unknown: Literal["resend", "hold"] | None
+    on_unknown: Literal["resend", "hold", "ask"] | None
     wanted: bool  # the recipient's preference
     contact: str | None
     locale: str | None
     time_zone: str | None
     suppressed: str | None  # why the address must not be written to
     template: str | None  # key for templates.sources
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A provider that did not deliver, before the one that an outcome is from. `sent`: a request did reach it."""
+
+    provider: str
+    error_class: str
+    reason: str
+    sent: bool
 
 
 class Settlement(NamedTuple):
@@ -83,6 +93,10 @@ class Settlement(NamedTuple):
     retry_in: float | None = None  # seconds
     dead: bool = False
     entry_id: str | None = None
+    tried: Sequence[Tried] = ()  # providers before this one
+    sends: int = 0  # requests that reached a provider
+    segments: int | None = None  # of a text message
+    found: bool = False  # by asking the provider: an earlier attempt had arrived
 
     @property
     def key(self) -> tuple[UUID, UUID]:
@@ -95,6 +109,10 @@ class Settlement(NamedTuple):
             "provider": self.provider,
             "provider_message_id": self.message_id,
             "retry_in_seconds": None if self.retry_in is None else round(self.retry_in, 3),
+            "tried": [asdict(tried) for tried in self.tried] or None,
+            "sends": self.sends or None,
+            "segments": self.segments,
+            "found": self.found or None,
         }
         told = {name: fact for name, fact in facts.items() if fact is not None}
         return json.dumps(told) if told else "{}"

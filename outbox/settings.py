@@ -132,6 +132,8 @@ class Settings(BaseSettings):
     worker_concurrency: PositiveInt = 64
     retry_base: Seconds = 2
     retry_cap: Seconds = 3600
+    # What rates do while Redis does not answer: let messages pass (open), or hold them back (closed).
+    rates_without_redis: Literal["open", "closed"] = "open"
 
     # Recipients who are kept elsewhere than in notify.recipients, and for how long an answer about one serves.
     recipient_query: str | None = None

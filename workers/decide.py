@@ -7,6 +7,7 @@ from typing import assert_never
 from db.delivery import FINAL, Claim, Settlement, Status
 from workers.job import Job
 from workers.outcome import (
+    Deferred,
     Delivered,
     LeaseShort,
     Outcome,
@@ -16,9 +17,12 @@ from workers.outcome import (
     Transient,
     Unknown,
     clean,
+    sends,
 )
 from workers.retry import Backoff
 
+# From here on a deferral is an attempt like any other, so that an outage without an end ends in the dead letters.
+PATIENCE_SECONDS = 24 * 3600.0
 LOST = "a worker stopped during the attempt, so nobody knows whether it arrived"
 
 
@@ -110,6 +114,7 @@ def settlement(job: Job, outcome: Outcome, rules: Rules, chance: float) -> Settl
     match outcome:
         case Delivered(message_id, _):
             result = made(job, Status.DELIVERED, message_id=message_id)
+            result = result._replace(segments=outcome.segments, found=outcome.found)
         case Transient(error_class, reason, retry_after, _):
             delay = rules.backoff.delay(attempts(job), chance, retry_after)
             result = retry(job, error_class, reason, delay)
@@ -119,13 +124,15 @@ def settlement(job: Job, outcome: Outcome, rules: Rules, chance: float) -> Settl
             result = dead(job, error_class, reason)
         case RecipientGone(reason, _):
             result = dead(job, "recipient_gone", reason)
+        case Deferred():
+            result = deferred(job, outcome, rules, chance)
         case Unknown(reason, _):
             result = in_doubt(job, reason, rules.backoff.delay(attempts(job), chance))
         case LeaseShort():
             return None
         case _:
             assert_never(outcome)
-    return result._replace(provider=outcome.provider)
+    return result._replace(provider=outcome.provider, tried=outcome.tried, sends=sends(outcome))
 
 
 def retry(job: Job, error_class: str, reason: str, delay: float) -> Settlement:
@@ -135,9 +142,19 @@ def retry(job: Job, error_class: str, reason: str, delay: float) -> Settlement:
     return made(job, Status.RETRYING, error_class, reason)._replace(retry_in=delay)
 
 
+def deferred(job: Job, outcome: Deferred, rules: Rules, chance: float) -> Settlement:
+    """Nobody was asked, so the attempt is taken back."""
+    delay = rules.backoff.deferral(job.age(), chance, outcome.retry_after)
+    if job.age() > PATIENCE_SECONDS:
+        return retry(job, outcome.error_class, outcome.reason, delay)
+    settled = unmade(job, Status.RETRYING, outcome.reason, error_class=outcome.error_class)
+    return settled._replace(event="deferred", retry_in=delay)
+
+
 def in_doubt(job: Job, reason: str, delay: float) -> Settlement:
-    """It may have arrived: the channel says whether to send again or to hold for a person."""
-    if job.claim.on_unknown == "resend" and not worn(job):
+    """It may have arrived: the channel says whether to send again, perhaps only after asking, or to hold for a
+    person."""
+    if job.claim.on_unknown != "hold" and not worn(job):
         return retry(job, "unknown", reason, delay)
     return made(job, Status.UNKNOWN, "unknown", reason)._replace(dead=True)
 

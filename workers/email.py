@@ -8,8 +8,10 @@ from db.delivery import Claim
 from db.pool import Executor
 from db.suppressions import Suppression, suppress
 from outbox import unsubscribe, verp
+from outbox.envelope import Priority
 from outbox.rendering.renderers import Rendered
 from outbox.settings import Settings
+from workers.common import Common
 from workers.configured import Configured
 from workers.email_config import Post, read
 from workers.gathering import Coming
@@ -42,10 +44,13 @@ class Email:
     name = "email"
     outward = True
 
-    def __init__(self, concurrency: int, lease_seconds: float, outside: Outside) -> None:
+    def __init__(
+        self, concurrency: int, lease_seconds: float, outside: Outside, common: Common | None = None
+    ) -> None:
         self.concurrency, self.outside = concurrency, outside
         # An attempt that has begun must end before another worker may take the delivery over.
         self.budget = min(BUDGET_SECONDS, lease_seconds / 2)
+        self._common = common or Common(self.name)
         self._config = Configured(self.name, self.from_config, Post.close)
         self._rendering = Rendering(self.name)
         self._coming = Coming()
@@ -63,7 +68,7 @@ class Email:
 
     def from_config(self, config: Mapping[str, Any]) -> Post:
         """Raises SettingsError."""
-        return read(config, self.budget, self._coming)
+        return read(config, self._common, self.budget, self._coming)
 
     async def attempt(self, job: Job) -> Outcome:
         post = self._config.get()
@@ -78,7 +83,8 @@ class Email:
             return letter
         if not job.lasts(self.budget):
             return LeaseShort()
-        return await post.providers.send(letter)
+        urgent = job.entry.envelope.priority is Priority.URGENT
+        return await post.providers.send(letter, urgent=urgent)
 
     async def letter(self, post: Post, job: Job) -> Letter | Outcome:
         link = self.link(post, job)

@@ -1,17 +1,18 @@
 """An e-mail channel's config → who writes, who carries the mail, where bounces go, what may be unsubscribed from."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.headerregistry import Address
 from typing import Any
 
 from outbox.errors import SettingsError
 from outbox.settings import resolve
+from workers.common import Common
 from workers.gathering import Coming
 from workers.message import Letter, sender
 from workers.offer import Offer, offer
-from workers.providers import Provider, Providers
+from workers.providers import Maker, Provider, Providers, chain
 from workers.seal import seal
 from workers.sendgrid import SendGrid, account
 from workers.smtp import Mailer, parse, plain
@@ -21,8 +22,6 @@ KEYS = frozenset({"from", "smtp_url", "providers", "bounce_address", "dkim", "un
 BOUNCE_ADDRESS = re.compile(r"[A-Za-z0-9_.-]{1,21}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+")
 # Lanes of a provider that takes many letters at a time hold two batches: one gathers while one is on its way.
 BATCHES_HELD = 2
-
-Maker = Callable[[str, Mapping[str, Any], float], Provider[Letter]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Post:
         await self.providers.close()
 
 
-def read(config: Mapping[str, Any], budget: float, coming: Coming) -> Post:
+def read(config: Mapping[str, Any], common: Common, budget: float, coming: Coming) -> Post:
     """`coming` counts the letters that are being written. Raises SettingsError."""
     if unknown := config.keys() - KEYS:
         raise SettingsError(
@@ -48,45 +47,24 @@ def read(config: Mapping[str, Any], budget: float, coming: Coming) -> Post:
     if not isinstance(config.get("from"), str):
         raise SettingsError("from is missing in the config of the e-mail channel")
     origin = sender(config["from"])
-    parts = listed(config)
-    made = providers(parts, makers(config, origin, coming), budget)
+    made = chain(whole(config), makers(config, origin, coming), common, budget)
     return Post(
         sender=origin,
-        providers=Providers(made),
+        providers=made,
         offer=offer(config.get("unsubscribe", True)),
         bounce_address=bounce_address(config.get("bounce_address")),
-        batched=max(batched(provider) for provider in made),
+        batched=max(batched(provider) for provider in made.providers),
     )
 
 
-def listed(config: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """`providers` in their order; `"smtp_url": …` is short for a single one."""
-    parts = config.get("providers")
-    if parts is None and isinstance(config.get("smtp_url"), str):
-        parts = [{"type": "smtp", "url": config["smtp_url"]}]
-    if not isinstance(parts, list) or not parts or not all(isinstance(part, dict) for part in parts):
-        raise SettingsError(
-            'smtp_url is missing in the config of the e-mail channel, or "providers": [{"type": "smtp", "url": …}, …]'
-        )
-    return parts
+def whole(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`"smtp_url": …` is short for a single provider."""
+    if "providers" in config or not isinstance(config.get("smtp_url"), str):
+        return config
+    return {**config, "providers": [{"type": "smtp", "url": config["smtp_url"]}]}
 
 
-def providers(
-    parts: Sequence[Mapping[str, Any]], kinds: Mapping[str, Maker], budget: float
-) -> list[Provider[Letter]]:
-    made: dict[str, Provider[Letter]] = {}
-    for part in parts:
-        kind = part.get("type")
-        name = part.get("name", kind)
-        if not isinstance(kind, str) or kind not in kinds:
-            raise SettingsError(f"a provider's type is one of {', '.join(sorted(kinds))}, not {kind!r}")
-        if not isinstance(name, str) or not name or name in made:
-            raise SettingsError(f"each provider needs a name of its own, not {name!r}")
-        made[name] = kinds[kind](name, part, budget)
-    return list(made.values())
-
-
-def makers(config: Mapping[str, Any], origin: Address, coming: Coming) -> dict[str, Maker]:
+def makers(config: Mapping[str, Any], origin: Address, coming: Coming) -> dict[str, Maker[Letter]]:
     """By type. The DKIM keys are the channel's, for providers that do not sign by themselves."""
     signed = seal(config["dkim"], origin.domain) if config.get("dkim") else plain
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
@@ -24,6 +25,12 @@ class Job:
     def lasts(self, seconds: float) -> bool:
         """Whether the lease holds for so long yet. A process that was frozen finds out here, before it sends."""
         return self.ends - time.monotonic() >= seconds
+
+    def age(self) -> float:
+        """Seconds since it was to be sent first."""
+        envelope = self.entry.envelope
+        due = max(envelope.created_at, envelope.deliver_at or envelope.created_at)
+        return max(0.0, (datetime.now(UTC) - due).total_seconds())
 
 
 @dataclass(frozen=True, slots=True)

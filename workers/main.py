@@ -20,17 +20,20 @@ from outbox.probes import Health, serve_probes
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
 from outbox.streams import LANES
+from workers.common import Common
 from workers.decide import Rules
 from workers.email import Email, Outside
 from workers.inapp import InApp
 from workers.job import Channel
 from workers.mirror import Mirror
+from workers.rates import Rates
 from workers.reader import Reader, Source
 from workers.recipients import Recipients, from_settings
 from workers.retry import Backoff
-from workers.runner import Brake, Lane, Runner
+from workers.runner import Lane, Runner
 from workers.settler import Settler
 from workers.shutdown import CLOSE_CHANNEL, CLOSE_POOL, SHIELD
+from workers.sms import Sms
 
 log = get("worker")
 
@@ -38,15 +41,15 @@ log = get("worker")
 INAPP_CAPACITY = 1_000
 
 
-def inapp(settings: Settings) -> Channel:
+def inapp(settings: Settings, _: Common) -> Channel:
     return InApp(settings.keys, INAPP_CAPACITY)
 
 
-def email(settings: Settings) -> Channel:
-    return Email(settings.worker_concurrency, settings.worker_lease, Outside.of(settings))
+def email(settings: Settings, common: Common) -> Channel:
+    return Email(settings.worker_concurrency, settings.worker_lease, Outside.of(settings), common)
 
 
-CHANNELS: dict[str, Callable[[Settings], Channel]] = {"inapp": inapp, "email": email}
+CHANNELS: dict[str, Callable[[Settings, Common], Channel]] = {"inapp": inapp, "email": email, "sms": Sms}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Shared:
     settings: Settings
     pool: Pool
     nodes: Nodes
+    rates: Rates
     health: Health
     stop: Stop
     recipients: Recipients
@@ -66,13 +70,14 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
     names = check(channels)
     pool = await open_pool(settings.database, name="worker", size=2 * len(names) * len(LANES) + 2)
     recipients = await from_settings(settings, pool)
-    shared = Shared(settings, pool, connect(settings.redis), Health(), stop, recipients)
+    rates = Rates(settings.redis, settings.redis_prefix, settings.rates_without_redis)
+    shared = Shared(settings, pool, connect(settings.redis), rates, Health(), stop, recipients)
     try:
         async with asyncio.TaskGroup() as tasks:
             for name in names:
-                brake = Brake()
+                common = Common(name, database=pool, rates=shared.rates)
                 for lane in LANES:
-                    tasks.create_task(run_lane(shared, name, lane.value, brake))
+                    tasks.create_task(run_lane(shared, lane.value, common))
             mirror = Mirror(pool, shared.nodes, settings.keys)
             tasks.create_task(run_loop("mirror dead letters", mirror.step, asyncio.Event(), stop))
             tasks.create_task(serve_probes(shared.health, settings.host, settings.worker_port, stop))
@@ -80,6 +85,7 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
     finally:
         await shared.nodes.aclose()
         await recipients.close()
+        await shared.rates.close()
         await close(pool, settings.shutdown_grace * CLOSE_POOL)
 
 
@@ -93,9 +99,9 @@ def check(channels: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(channels))
 
 
-async def run_lane(shared: Shared, name: str, lane: str, brake: Brake) -> None:
-    settings = shared.settings
-    channel = CHANNELS[name](settings)
+async def run_lane(shared: Shared, lane: str, common: Common) -> None:
+    settings, name = shared.settings, common.channel
+    channel = CHANNELS[name](settings, common)
     source = Source(settings.keys.stream(name, lane), consumer_name(), settings.worker_lease)
     own = connect(settings.redis)
     rules = Rules(
@@ -104,7 +110,9 @@ async def run_lane(shared: Shared, name: str, lane: str, brake: Brake) -> None:
     grace = settings.shutdown_grace
     settler = Settler(shared.pool, shared.nodes, channel, source.stream, grace * SHIELD)
     runner = Runner(
-        Lane(lane, channel, rules, shared.pool, Reader(own, source), brake, shared.recipients), settler, grace
+        Lane(lane, channel, rules, shared.pool, Reader(own, source), common.brake, shared.recipients),
+        settler,
+        grace,
     )
     shared.health.add(f"{name}.{lane}", runner.trouble)
     try:

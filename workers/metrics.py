@@ -21,3 +21,16 @@ BATCHES = Histogram(
     ["provider"],
     buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000),
 )
+PROVIDER_ATTEMPTS = Counter(
+    "outbox_provider_attempts_total",
+    "What providers answered; skipped: not asked, as it failed or throttled before",
+    ["channel", "provider", "result"],
+)
+PROVIDER_CIRCUIT = Gauge(
+    "outbox_provider_circuit",
+    "0 closed, 1 half-open, 2 open: not asked until a probe",
+    ["channel", "provider"],
+)
+RATES_BLIND = Counter(
+    "outbox_worker_rates_blind_total", "Rates that could not be looked up, as Redis did not answer"
+)

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from db.delivery import Tried
+
 # A match begins only where a word does, so that the cost of a long word is not its length squared.
 ADDRESS = re.compile(r"(?<![^\s<>@\"'])[^\s<>@\"']+@[^\s<>@\"']+")
 UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
@@ -17,10 +19,14 @@ def clean(reason: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The far side took it. `provider`, here and below: which of the channel's it was."""
+    """The far side took it. `provider`, here and below: which of the channel's it was; `tried`: those before it.
+    `found`: an earlier attempt had reached it, and nothing was sent now. `segments`: of a text message."""
 
     message_id: str | None = None
     provider: str | None = None
+    tried: tuple[Tried, ...] = ()
+    segments: int | None = None
+    found: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class Transient:
     reason: str
     retry_after: float | None = None
     provider: str | None = None
+    tried: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,7 @@ class Throttled:
     reason: str
     retry_after: float | None = None
     provider: str | None = None
+    tried: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,7 @@ class Permanent:
     error_class: str
     reason: str
     provider: str | None = None
+    tried: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,7 @@ class RecipientGone:
 
     reason: str
     provider: str | None = None
+    tried: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,20 @@ class Unknown:
 
     reason: str
     provider: str | None = None
+    tried: tuple[Tried, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Nobody was asked, because it would have been in vain or too much: later, and it counts as no attempt.
+    `lane`: it would be the same with every other delivery of this lane."""
+
+    error_class: str
+    reason: str
+    retry_after: float | None = None
+    lane: bool = False
+    provider: str | None = None
+    tried: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +96,29 @@ class LeaseShort:
     """Nothing was sent, because the lease would not have lasted: the claim is given back."""
 
 
-Outcome = Delivered | Transient | Throttled | Permanent | RecipientGone | Unknown | LeaseShort
+Outcome = Delivered | Transient | Throttled | Permanent | RecipientGone | Unknown | Deferred | LeaseShort
+Failure = Transient | Throttled | Permanent | RecipientGone | Unknown | Deferred
+
+# Classes of errors that come before a request has reached anybody.
+NOT_SENT = frozenset({"connection", "tls", "timeout", "config", "circuit_open", "rate_limited", "ask"})
+
+
+def error_class(failure: Failure) -> str:
+    """As the timeline and the metrics have it."""
+    match failure:
+        case Transient() | Permanent() | Deferred():
+            return failure.error_class
+        case Throttled():
+            return "throttled"
+        case RecipientGone():
+            return "recipient_gone"
+        case Unknown():
+            return "unknown"
+
+
+def sends(outcome: Outcome) -> int:
+    """How many requests reached providers. An outcome without a provider came about without one."""
+    if isinstance(outcome, LeaseShort):
+        return 0
+    own = not outcome.found if isinstance(outcome, Delivered) else error_class(outcome) not in NOT_SENT
+    return int(own and outcome.provider is not None) + sum(tried.sent for tried in outcome.tried)

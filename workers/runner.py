@@ -21,10 +21,11 @@ from db.pool import Executor, Pool
 from outbox.log import get
 from outbox.service import Stop, describe, run_loop
 from workers import metrics
+from workers.common import Brake
 from workers.decide import Fate, Rules, fate, settlement, verdict
 from workers.entries import Entry, RawEntry, decode, once_each
 from workers.job import Channel, Job
-from workers.outcome import LeaseShort, Outcome, Throttled, Transient
+from workers.outcome import Deferred, LeaseShort, Outcome, Throttled, Transient
 from workers.reader import Reader
 from workers.recipients import Recipients
 from workers.settler import Dropped, Returned, Settled, Settler
@@ -36,21 +37,7 @@ OUTAGES = (*DATABASE_OUTAGES, RedisError)
 FULL_PAUSE_SECONDS = 5.0
 # How long a throttled channel pauses where the far side names no time.
 THROTTLE_SECONDS = 1.0
-THROTTLE_CAP_SECONDS = 60.0
 SILENT_SECONDS = 15.0
-
-
-@dataclass(slots=True)
-class Brake:
-    """Shared by the lanes of a channel: a far side that is throttling gets no new attempts for a while."""
-
-    until: float = 0.0
-
-    def pull(self, seconds: float) -> None:
-        self.until = max(self.until, time.monotonic() + min(seconds, THROTTLE_CAP_SECONDS))
-
-    def left(self) -> float:
-        return self.until - time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +65,7 @@ class Runner:
         self._attempts: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
+        self._pause = Brake()  # this lane's own
         self._seen = time.monotonic()
         self._gauge = metrics.IN_FLIGHT.labels(self.channel.name, lane.lane)
 
@@ -99,7 +87,7 @@ class Runner:
             await self.leave()
 
     async def step(self) -> float:
-        if (pause := self.lane.brake.left()) > 0:
+        if (pause := max(self.lane.brake.left(), self._pause.left())) > 0:
             self._seen = time.monotonic()
             return pause
         if not self._unclaimed:
@@ -213,6 +201,8 @@ class Runner:
             self.settler.underway -= 1
         if isinstance(outcome, Throttled):
             self.lane.brake.pull(outcome.retry_after or THROTTLE_SECONDS)
+        elif isinstance(outcome, Deferred) and outcome.lane:
+            self._pause.pull(outcome.retry_after or THROTTLE_SECONDS)
         if settled := settlement(job, outcome, self.lane.rules, random.random()):
             self.settler.add(Settled(job, settled))
         else:

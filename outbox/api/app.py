@@ -11,6 +11,7 @@ from outbox.api.notifications import Notifications
 from outbox.api.problems import HANDLERS
 from outbox.api.sendgrid import SendGridEvents
 from outbox.api.templates import Templates
+from outbox.api.twilio import TwilioCallbacks
 from outbox.api.unsubscribe import Unsubscribe
 from outbox.probes import Health
 from outbox.settings import Settings
@@ -26,6 +27,7 @@ def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
             *SendGridEvents(settings, pool).routes(),
             *Bounces(settings, pool).routes(),
             *Unsubscribe(settings, pool).routes(),
+            *TwilioCallbacks(settings, pool).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,

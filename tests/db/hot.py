@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from db import dead, delivery, inbox, notifications
+from db import dead, delivery, inbox, notifications, sms
 from db import relay as sql
 from db.delivery import Claimant, Settlement, Status
 from db.pool import Connection
@@ -142,6 +142,29 @@ GATEWAY = [
     Hot("count_down", lambda c, n: inbox.count_down(c, HEAVY, 1), {COUNTERS}, 1),
 ]
 
+MESSAGES, OF_NOTIFICATION = "sms_messages_pkey", "sms_messages_notification_id"
+EVENTS = "delivery_events_notification_id"
+FIRST, FEW = UUID(uuid(1)), [UUID(uuid(i)) for i in range(1, BATCH + 1)]
+REPORT = sms.Report(FIRST, "inapp", "SM-1", "delivered", 4)
+SMS = [
+    Hot("doubts", lambda c, n: sms.doubts(c, "inapp", FEW), {EVENTS, OF_NOTIFICATION}, 3 * BATCH, sorts=1),
+    Hot("others", lambda c, n: sms.others(c, "inapp", FIRST, ["SM-1", "SM-2"]), {MESSAGES}, 2),
+    Hot("lock_delivery", lambda c, n: sms.lock_delivery(c, FIRST, "inapp"), {DELIVERIES}, 1),
+    Hot("report", lambda c, n: sms.report(c, REPORT), {MESSAGES}, 1),
+    Hot(
+        "resolve",
+        lambda c, n: sms.resolve(c, REPORT),
+        {DELIVERIES, "notifications_failed_notification_id"},
+        2,
+    ),
+    Hot(
+        "fail_undelivered",
+        lambda c, n: sms.fail_undelivered(c, "inapp", FEW),
+        {DELIVERIES, OF_NOTIFICATION, "notifications_failed_notification_id"},
+        2 * BATCH,
+    ),
+]
+
 KEYS = ["key-10", "key-20", "no such key"]
 OF_ONE = {NOTIFICATIONS, DELIVERIES, "delivery_events_notification_id", "scheduled_notification_id"}
 OTHERS = [
@@ -166,4 +189,4 @@ OTHERS = [
         201,
     ),
 ]
-HOT = RELAY + WORKER + GATEWAY + OTHERS
+HOT = RELAY + WORKER + GATEWAY + SMS + OTHERS

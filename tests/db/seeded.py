@@ -50,6 +50,10 @@ SELECT {UUID.format("i")}, 'email', 'smtp_5xx', 'because', now() - i * interval 
        CASE WHEN i > 50 THEN now() END
 FROM generate_series(1, $1 / 4) i;
 
+INSERT INTO notify.sms_messages (message_id, channel, notification_id, status, rank)
+SELECT 'SM-' || i, 'inapp', {UUID.format("i")}, CASE WHEN i % 10 = 0 THEN 'undelivered' ELSE 'sent' END, 3
+FROM generate_series(1, $1 / 4) i;
+
 -- Ordinary inboxes, and one of somebody who has a tenth of everything.
 INSERT INTO notify.inbox (user_id, seq, notification_id, read_at)
 SELECT 'u' || i % ($1 / {USER_ITEMS}), 1 + i / ($1 / {USER_ITEMS}), {UUID.format("i")},

@@ -70,7 +70,7 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("channels", "config", [], "config_is_a_json_object"),
     ("channels", "max_attempts", 0, "max_attempts_is_1_to_100"),
     ("channels", "max_attempts", 101, "max_attempts_is_1_to_100"),
-    ("channels", "on_unknown", "guess", "on_unknown_is_resend_or_hold"),
+    ("channels", "on_unknown", "guess", "on_unknown_is_resend_hold_or_ask"),
     ("scheduled", "reason", "whim", "reason_is_deliver_at_retry_or_redrive"),
     ("deliveries", "status", "lost", "delivery_status_is_known"),
     ("recipients", "user_id", "", "recipient_user_id_is_1_to_200_printable_characters"),

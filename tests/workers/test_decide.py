@@ -1,18 +1,20 @@
 """The decisions, values in and values out."""
 
+import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from db.delivery import Claim, Status
+from db.delivery import Claim, Status, Tried
 from outbox.envelope import Envelope
-from workers.decide import Fate, Rules, fate, settlement, verdict
+from workers.decide import PATIENCE_SECONDS, Fate, Rules, fate, settlement, verdict
 from workers.entries import Entry
 from workers.job import Job
 from workers.outcome import (
+    Deferred,
     Delivered,
     LeaseShort,
     Outcome,
@@ -49,8 +51,9 @@ MAIL = Rules(Backoff(2, 3600), outward=True, needs_contact=True)
 INAPP = Rules(Backoff(2, 3600), outward=False, needs_contact=False)
 
 
-def job(**facts: Any) -> Job:
-    envelope = Envelope(notification_id=ID, event_type="a", user_id="ada", created_at=datetime.now(UTC))
+def job(*, age: float = 0, **facts: Any) -> Job:
+    created = datetime.now(UTC) - timedelta(seconds=age)
+    envelope = Envelope(notification_id=ID, event_type="a", user_id="ada", created_at=created)
     entry = Entry(b"1-1", envelope, 0)
     return Job(entry, CLAIM._replace(**facts), UUID(int=1), time.monotonic() + 60)
 
@@ -160,3 +163,44 @@ def test_unknown_is_held_by_policy_or_at_the_end(facts: dict[str, Any]) -> None:
 
 def test_a_short_lease_settles_nothing() -> None:
     assert settlement(job(), LeaseShort(), MAIL, 0.5) is None
+
+
+def test_what_nobody_was_asked_for_costs_no_attempt() -> None:
+    settled = settlement(job(attempts=8), Deferred("circuit_open", "all are down", 5), MAIL, 0.0)
+    assert settled is not None
+    assert (settled.status, settled.event, settled.attempts) == (Status.RETRYING, "deferred", 7)
+    assert (settled.retry_in, settled.dead, settled.sends) == (5, False, 0)
+
+
+def test_the_older_it_is_the_longer_it_is_deferred() -> None:
+    waits = []
+    for age in (0, 80, 8_000, 80_000):
+        settled = settlement(job(age=age), Deferred("circuit_open", "all are down", 5), MAIL, 0.0)
+        assert settled is not None
+        waits.append(settled.retry_in)
+    assert waits == pytest.approx([5, 10, 1_000, 3_600], rel=0.01)
+
+
+def test_a_deferral_without_an_end_ends_in_the_dead_letters() -> None:
+    old = PATIENCE_SECONDS + 1
+    settled = settlement(job(age=old), Deferred("circuit_open", "all are down", 5), MAIL, 0.0)
+    assert settled is not None
+    assert (settled.event, settled.attempts) == ("retrying", 1)
+    settled = settlement(job(age=old, attempts=8), Deferred("circuit_open", "all are down", 5), MAIL, 0.0)
+    assert settled is not None
+    assert (settled.status, settled.error_class, settled.dead) == (Status.FAILED, "circuit_open", True)
+
+
+def test_the_timeline_tells_who_was_tried_before_and_what_left() -> None:
+    before = (Tried("a", "http_5xx", "503", True), Tried("b", "connection", "refused", False))
+    settled = settlement(job(), Delivered("m1", "c", before), MAIL, 0.5)
+    assert settled is not None
+    assert json.loads(settled.detail()) == {
+        "provider": "c",
+        "provider_message_id": "m1",
+        "tried": [
+            {"provider": "a", "error_class": "http_5xx", "reason": "503", "sent": True},
+            {"provider": "b", "error_class": "connection", "reason": "refused", "sent": False},
+        ],
+        "sends": 2,
+    }

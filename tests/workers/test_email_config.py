@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from outbox.errors import SettingsError
+from workers.common import Common
 from workers.email_config import read
 from workers.gathering import Coming
 from workers.sendgrid import SendGrid
@@ -20,13 +21,13 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_the_short_form() -> None:
-    post = read(FROM | {"smtp_url": "env:SMTP_URL"}, 10, Coming())
+    post = read(FROM | {"smtp_url": "env:SMTP_URL"}, Common("email"), 10, Coming())
     [provider] = post.providers.providers
     assert isinstance(provider, Mailer)
     assert (provider.name, provider.server.port, provider.budget, post.batched) == (
         "smtp",
         2525,
-        10,
+        9,
         0,
     )
     assert post.bounce_address is None
@@ -41,7 +42,7 @@ async def test_several_providers_in_their_order() -> None:
         ],
         "bounce_address": "bounce@bounces.shop.example",
     }
-    post = read(FROM | config, 10, Coming())
+    post = read(FROM | config, Common("email"), 10, Coming())
     first, second = post.providers.providers
     assert isinstance(first, SendGrid)
     assert isinstance(second, Mailer)
@@ -56,9 +57,9 @@ SMTP = {"type": "smtp", "url": "env:SMTP_URL"}
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({}, "smtp_url is missing"),
-        ({"providers": []}, "smtp_url is missing"),
-        ({"providers": ["smtp"]}, "smtp_url is missing"),
+        ({}, 'needs "providers"'),
+        ({"providers": []}, 'needs "providers"'),
+        ({"providers": ["smtp"]}, 'needs "providers"'),
         ({"providers": [{"type": "pigeon"}]}, "smtp, not 'pigeon'"),
         ({"providers": [{}]}, "not None"),
         ({"providers": [SMTP, SMTP]}, "a name of its own"),
@@ -74,10 +75,10 @@ SMTP = {"type": "smtp", "url": "env:SMTP_URL"}
 )
 def test_a_wrong_config_is_told(config: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said) as caught:
-        read(FROM | config, 10, Coming())
+        read(FROM | config, Common("email"), 10, Coming())
     assert "hunter2" not in str(caught.value).replace("'smtp://u:hunter2@x'", "")
 
 
 def test_from_is_needed() -> None:
     with pytest.raises(SettingsError, match="from is missing"):
-        read({"smtp_url": "env:SMTP_URL"}, 10, Coming())
+        read({"smtp_url": "env:SMTP_URL"}, Common("email"), 10, Coming())

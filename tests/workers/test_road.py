@@ -71,6 +71,7 @@ async def test_mail_reaches_the_server(road: Road, mail: MailServer) -> None:
     assert json.loads(await road.admin.fetchval("SELECT detail FROM notify.delivery_events")) == {
         "provider": "smtp",
         "provider_message_id": message["Message-ID"],
+        "sends": 1,
     }
 
 
