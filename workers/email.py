@@ -73,9 +73,6 @@ class Email:
             return LeaseShort()
         return await post.providers.send(letter)
 
-    async def within(self, executor: Executor, delivered: Sequence[Job]) -> Sequence[Hint]:
-        return ()
-
     async def again(self, executor: Executor, user_ids: Sequence[str]) -> Sequence[Hint]:
         return ()
 

@@ -1,12 +1,12 @@
-"""A job: one claimed delivery on its way through the pipeline, and what a channel must offer to the runner."""
+"""A job: one claimed delivery on its way through the pipeline, and what a channel must offer to the pipeline."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
-from db.delivery import Claim
+from db.delivery import Claim, Settlement
 from db.pool import Executor
 from workers.entries import Entry
 from workers.outcome import Outcome
@@ -32,6 +32,22 @@ class Hint:
 
     channel: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A claimed delivery and what is to be written about it."""
+
+    job: Job
+    settlement: Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a settle did, and what is to be published after its commit. `fresh` as delivery.settle gives it."""
+
+    fresh: dict[tuple[UUID, UUID], bool]
+    hints: Sequence[Hint]
 
 
 class Channel(Protocol):
@@ -63,12 +79,17 @@ class Channel(Protocol):
         """Deliver once."""
         ...
 
-    async def within(self, executor: Executor, delivered: Sequence[Job]) -> Sequence[Hint]:
-        """What belongs into the transaction that settles these as delivered."""
-        ...
-
     async def again(self, executor: Executor, user_ids: Sequence[str]) -> Sequence[Hint]:
         """Hints for deliveries that were settled earlier, perhaps by a worker that died before it published."""
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Inward(Channel, Protocol):
+    """A channel that delivers inside Postgres: what its attempts call delivered it writes and settles at once."""
+
+    async def settle_delivered(self, executor: Executor, delivered: Sequence[Settled]) -> Written:
+        """In one autocommitted statement, as repeatable as delivery.settle. Raises what that raises."""
+        ...
