@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 
+from pydantic_core import to_json
+
 from db import delivery
 from db.delivery import Claim, Counts, Placed
 from db.pool import Executor
-from outbox.inbox import InboxChange, InboxItem
+from outbox.inbox import InboxChange
 from outbox.streams import Keys
 from workers.job import Hint, Job, Settled, Written
 from workers.outcome import Delivered, Outcome
+
+NOTHING_MARKED: dict[str, list[int]] = {"read": [], "archived": []}
 
 
 class InApp:
@@ -47,18 +51,23 @@ class InApp:
         """Nothing is held."""
 
     def arrived(self, job: Job, place: Placed, seq: int) -> Hint:
+        """What an InboxChange with an InboxItem would write. All of it was checked before, and two models made and checked
+        take three times as long as the JSON alone: a third of what this worker did."""
         envelope = job.entry.envelope
-        item = InboxItem(
-            seq=seq,
-            notification_id=envelope.notification_id,
-            event_type=envelope.event_type,
-            actor_user_id=envelope.actor_user_id,
-            payload=envelope.payload,
-            created_at=envelope.created_at,
-            delivered_at=place.delivered_at,
-        )
-        change = InboxChange(version=place.version, last_seq=seq, unread=place.unread, item=item)
-        return Hint(self.keys.user(envelope.user_id), change.model_dump_json())
+        item = {
+            "seq": seq,
+            "notification_id": envelope.notification_id,
+            "event_type": envelope.event_type,
+            "actor_user_id": envelope.actor_user_id,
+            "payload": envelope.payload,
+            "created_at": envelope.created_at,
+            "delivered_at": place.delivered_at,
+            "read_at": None,
+            "archived_at": None,
+        }
+        change = {"version": place.version, "last_seq": seq, "unread": place.unread, "item": item}
+        message = to_json(change | NOTHING_MARKED, inf_nan_mode="null").decode()
+        return Hint(self.keys.user(envelope.user_id), message)
 
     def counted(self, counts: Counts) -> Hint:
         change = InboxChange(version=counts.version, last_seq=counts.last_seq, unread=counts.unread)
