@@ -51,8 +51,8 @@ class InApp:
         """Nothing is held."""
 
     def arrived(self, job: Job, place: Placed, seq: int) -> Hint:
-        """What an InboxChange with an InboxItem would write. All of it was checked before, and two models made and checked
-        take three times as long as the JSON alone: a third of what this worker did."""
+        """What an InboxChange with an InboxItem would write. All of it was checked before, and to make two models takes
+        three times as long as the JSON alone: a third of what this worker did."""
         envelope = job.entry.envelope
         item = {
             "seq": seq,
