@@ -4,7 +4,7 @@ What is made once a row is a named tuple: a frozen dataclass of as many fields t
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum

@@ -17,12 +17,13 @@ from bench.drains import INAPP, consumer, prepared, stream_of
 from bench.load import CLIENTS, Committed, Load, pgbench
 from bench.peers import PAYLOAD_SQL
 from bench.processes import service
-from bench.run import OURS, Goal, Result, Rounds, at_most, in_ms, of_rounds, percentile
+from bench.run import OURS, Goal, Result, Rounds, at_least, at_most, in_ms, of_rounds, percentile
 from bench.session import Session
 from bench.stream import Carried, Reader
 from db.pool import Connection
 
 RATE = 5_000
+NEARLY = 0.98  # of the rate: pgbench draws its moments at random
 SAMPLE_SECONDS = 0.02
 WINDOWS = 5
 LIMIT_SECONDS = 5
@@ -59,6 +60,7 @@ async def measure(session: Session) -> tuple[Result, list[Goal]]:
         "textbook": in_ms(textbook.lags) | {"committed_rows_s": textbook.committed.rate},
     }
     return result, [
+        at_least("commits/s", session.pick(None, ours.committed.rate), NEARLY * RATE),
         at_most("lag p99 ms", percentile(ours.lags, 99) * 1000, 100),
         at_most("growth", session.pick(None, growth(sizes)), 1.25),
     ]
