@@ -4,7 +4,7 @@ What is made once a row is a named tuple: a frozen dataclass of as many fields t
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -130,10 +130,12 @@ class Undecodable:
 
 
 class Placed(NamedTuple):
-    """An item's place in an inbox, and the counters as they are with it in. Fields as the statement's columns."""
+    """What became of a delivery into an inbox: its item's place, and the counters as they are with it in. Fields as
+    the statement's columns, but for the first."""
 
     notification_id: UUID
-    seq: int
+    open: bool  # False where an earlier call, whose reply was lost, had settled it
+    seq: int | None  # None where this call placed nothing
     unread: int
     version: int
     delivered_at: datetime
@@ -245,11 +247,25 @@ async def give_back(executor: Executor, channel: str, claims: Sequence[tuple[UUI
     )
 
 
-async def put_in_inbox(executor: Executor, items: Iterable[tuple[UUID, str]]) -> list[Placed]:
-    """Put (notification, user) pairs into inboxes, in this order. What is there already is left out."""
-    pairs = list(items)
-    rows = await executor.fetch(SQL["put_in_inbox"], [pair[0] for pair in pairs], [pair[1] for pair in pairs])
-    return [Placed(*row) for row in rows]
+async def settle_in_inbox(
+    executor: Executor, channel: str, batch: Sequence[tuple[Settlement, str]]
+) -> dict[tuple[UUID, UUID], Placed]:
+    """Put (result, user) pairs into inboxes, in this order, and settle them as delivered. Gives what became of those
+    whose lease still held, by (id, token); the rest belongs to other workers now. One autocommitted statement, safe
+    to repeat."""
+    rows = await executor.fetch(
+        SQL["settle_in_inbox"],
+        channel,
+        [item.notification_id for item, _ in batch],
+        [item.token for item, _ in batch],
+        [item.attempts for item, _ in batch],
+        [user_id for _, user_id in batch],
+    )
+    placed = {}
+    for place, *facts in rows:
+        item, _ = batch[place - 1]
+        placed[item.key] = Placed(item.notification_id, *facts)
+    return placed
 
 
 async def inbox_counts(executor: Executor, user_ids: Sequence[str]) -> list[Counts]:

@@ -91,11 +91,6 @@ async def fail_undelivered(executor: Executor, channel: str, notification_ids: S
     await executor.execute(SQL["fail_undelivered"], channel, notification_ids, LOST)
 
 
-async def suppress_number(executor: Executor, channel: str, number: str, reason: str) -> None:
-    """Never write to it again. Safe to repeat."""
-    await executor.execute(SQL["suppress_number"], channel, number, reason)
-
-
 async def welcome_number(executor: Executor, channel: str, number: str) -> None:
     """Whoever said STOP says START. Safe to repeat."""
     await executor.execute(SQL["welcome_number"], channel, number, UNSUBSCRIBED)

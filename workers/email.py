@@ -15,7 +15,7 @@ from workers.common import Common
 from workers.configured import Configured
 from workers.email_config import Post, read
 from workers.gathering import Coming
-from workers.job import Hint, Job
+from workers.job import Hint, Job, Settled
 from workers.message import BadAddressError, Letter, address, unsubscribe_headers
 from workers.outcome import LeaseShort, Outcome, Permanent, Transient
 from workers.rendering import Rendering
@@ -116,12 +116,10 @@ class Email:
             kind=job.claim.template or "",
         )
 
-    async def within(self, executor: Executor, delivered: Sequence[Job]) -> Sequence[Hint]:
-        return ()
-
-    async def gone(self, executor: Executor, jobs: Sequence[Job]) -> None:
-        addresses = [job.claim.contact for job in jobs if job.claim.contact]
-        await suppress(executor, [Suppression(self.name, contact, GONE) for contact in addresses])
+    async def record(self, executor: Executor, settled: Sequence[Settled]) -> None:
+        """Addresses that are gone go onto the suppression list."""
+        gone = [each.job.claim.contact for each in settled if each.settlement.error_class == "recipient_gone"]
+        await suppress(executor, [Suppression(self.name, contact, GONE) for contact in gone if contact])
 
     async def again(self, executor: Executor, user_ids: Sequence[str]) -> Sequence[Hint]:
         return ()

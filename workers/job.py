@@ -1,4 +1,4 @@
-"""A job: one claimed delivery on its way through the pipeline, and what a channel must offer to the runner."""
+"""A job: one claimed delivery on its way through the pipeline, and what a channel must offer to the pipeline."""
 
 import time
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
-from db.delivery import Claim
+from db.delivery import Claim, Settlement
 from db.pool import Executor
 from workers.entries import Entry
 from workers.outcome import Outcome
@@ -41,6 +41,22 @@ class Hint:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A claimed delivery and what is to be written about it."""
+
+    job: Job
+    settlement: Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a settle did, and what is to be published after its commit. `fresh` as delivery.settle gives it."""
+
+    fresh: dict[tuple[UUID, UUID], bool]
+    hints: Sequence[Hint]
+
+
 class Channel(Protocol):
     """One way to reach people. One instance for each lane, so that lanes share neither connections nor limits."""
 
@@ -70,10 +86,6 @@ class Channel(Protocol):
         """Deliver once."""
         ...
 
-    async def within(self, executor: Executor, delivered: Sequence[Job]) -> Sequence[Hint]:
-        """What belongs into the transaction that settles these as delivered."""
-        ...
-
     async def again(self, executor: Executor, user_ids: Sequence[str]) -> Sequence[Hint]:
         """Hints for deliveries that were settled earlier, perhaps by a worker that died before it published."""
         ...
@@ -82,10 +94,19 @@ class Channel(Protocol):
 
 
 @runtime_checkable
-class Suppressing(Channel, Protocol):
-    """A channel that does not write again to an address that is gone."""
+class Recording(Channel, Protocol):
+    """A channel that knows more of an attempt than its outcome."""
 
-    async def gone(self, executor: Executor, jobs: Sequence[Job]) -> None:
-        """What belongs into the transaction that settles these, whose recipient is gone: their address is not to be
-        tried again."""
+    async def record(self, executor: Executor, settled: Sequence[Settled]) -> None:
+        """What belongs into the transaction that settles these, whatever became of them. It may be called again after
+        one that failed."""
+        ...
+
+
+@runtime_checkable
+class Inward(Channel, Protocol):
+    """A channel that delivers inside Postgres: what its attempts call delivered it writes and settles at once."""
+
+    async def settle_delivered(self, executor: Executor, delivered: Sequence[Settled]) -> Written:
+        """In one autocommitted statement, as repeatable as delivery.settle. Raises what that raises."""
         ...

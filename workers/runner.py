@@ -24,11 +24,11 @@ from workers import metrics
 from workers.common import Brake
 from workers.decide import Fate, Rules, fate, settlement, verdict
 from workers.entries import Entry, RawEntry, decode, once_each
-from workers.job import Channel, Job
+from workers.job import Channel, Job, Settled
 from workers.outcome import Deferred, LeaseShort, Outcome, Throttled, Transient
 from workers.reader import Reader
 from workers.recipients import Recipients
-from workers.settler import Dropped, Returned, Settled, Settler
+from workers.settler import Dropped, Returned, Settler
 from workers.shutdown import DRAIN, LEAVE, SETTLE
 
 log = get("worker")

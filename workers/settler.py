@@ -1,4 +1,5 @@
-"""The end of the pipeline: results are gathered, settled in one transaction, and only then acknowledged.
+"""The end of the pipeline: results are gathered, settled in one transaction, or what was delivered inside Postgres in
+one statement, and only then acknowledged.
 
 Every step may be repeated: a settle is bound to its lease token, an acknowledgement to its entry id, and an entry
 that is never acknowledged comes again and finds its delivery settled.
@@ -22,7 +23,7 @@ from outbox.service import Stop, describe, run_loop, wait
 from outbox.streams import GROUP
 from workers import metrics
 from workers.entries import Entry
-from workers.job import Channel, Hint, Job, Suppressing
+from workers.job import Channel, Hint, Inward, Recording, Settled, Written
 
 log = get("worker")
 
@@ -32,14 +33,6 @@ IDLE_SECONDS = 60.0
 HINTS_A_CALL = 50
 # A reply costs the client more than a PUBLISH costs Redis, so many share one; few enough that nobody waits for them.
 PUBLISH = "for i = 1, #ARGV, 2 do redis.call('PUBLISH', ARGV[i], ARGV[i + 1]) end"
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A claimed delivery and what is to be written about it."""
-
-    job: Job
-    settlement: Settlement
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +54,6 @@ class Returned:
 Finished = Settled | Dropped | Undecodable | Returned
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a settle did, and what is to be published after its commit. `fresh` as delivery.settle gives it."""
-
-    fresh: dict[tuple[UUID, UUID], bool]
-    hints: Sequence[Hint]
-
-
 @dataclass(slots=True)
 class Acks:
     """What is committed and not yet said to Redis. It is kept through a Redis outage."""
@@ -83,6 +68,7 @@ class Settler:
 
     def __init__(self, pool: Pool, nodes: Nodes, channel: Channel, stream: str, shield: float = 1.0) -> None:
         self.pool, self.nodes, self.channel, self.stream = pool, nodes, channel, stream
+        self.inward = channel if isinstance(channel, Inward) else None
         self.shield = shield
         self.release: Callable[[Iterable[bytes]], None] = lambda _: None
         self.done = Stop()
@@ -118,10 +104,20 @@ class Settler:
             return
         async with self.pool.acquire() as connection:
             with metrics.SETTLE_SECONDS.labels(self.channel.name).time():
-                await self.commit(connection, batch)
+                for part in self.parts(batch):
+                    await self.commit(connection, part)
             del self._buffer[: len(batch)]
             # Before the connection is given back: that is a round trip, which no hint should wait for.
             await self.acknowledge()
+
+    def parts(self, batch: list[Finished]) -> list[list[Finished]]:
+        """What is settled together: apart from the rest what an inward channel delivered."""
+        if self.inward is None:
+            return [batch]
+        parts: dict[bool, list[Finished]] = {}
+        for item in batch:
+            parts.setdefault(delivered(item), []).append(item)
+        return list(parts.values())
 
     async def commit(self, connection: PooledConnection, batch: Sequence[Finished]) -> None:
         """The results in one transaction. Should Postgres refuse what one of them holds, each gets its own, so that one
@@ -139,8 +135,7 @@ class Settler:
     async def settle(self, connection: PooledConnection, batch: Sequence[Finished]) -> None:
         results = [item for item in batch if isinstance(item, Settled)]
         left = await self.settle_unsent(connection, batch)
-        async with connection.transaction():
-            written = await self.write(connection, results) if results else Written({}, [])
+        written = await self.write(connection, results) if results else Written({}, [])
         hints = [*written.hints, *await self.again(connection, batch, written)]
         lost = [item for item in results if item.settlement.key not in written.fresh]
         count([item for item in results if written.fresh.get(item.settlement.key)], self.channel.name)
@@ -166,19 +161,20 @@ class Settler:
             count_undecodable([item for item in undecodable if item.entry_id not in held], name)
         return left
 
-    async def write(self, connection: Executor, results: Sequence[Settled]) -> Written:
-        """The deliveries, then what follows from those of them that are still ours."""
+    async def write(self, connection: PooledConnection, results: Sequence[Settled]) -> Written:
+        """The deliveries, and what follows from those of them that are still ours."""
+        if self.inward is not None and delivered(results[0]):
+            return await self.inward.settle_delivered(connection, results)
         name = self.channel.name
-        fresh = await delivery.settle(connection, name, [item.settlement for item in results])
-        ours = [item for item in results if fresh.get(item.settlement.key)]
-        settlements = [item.settlement for item in ours]
-        await delivery.schedule_retries(connection, name, settlements)
-        await delivery.bury(connection, name, self.stream, settlements)
-        gone = [item.job for item in ours if item.settlement.error_class == "recipient_gone"]
-        if gone and isinstance(self.channel, Suppressing):
-            await self.channel.gone(connection, gone)
-        delivered = [item.job for item in ours if item.settlement.status is Status.DELIVERED]
-        return Written(fresh, await self.channel.within(connection, delivered) if delivered else [])
+        async with connection.transaction():
+            fresh = await delivery.settle(connection, name, [item.settlement for item in results])
+            ours = [item for item in results if fresh.get(item.settlement.key)]
+            settlements = [item.settlement for item in ours]
+            await delivery.schedule_retries(connection, name, settlements)
+            await delivery.bury(connection, name, self.stream, settlements)
+            if ours and isinstance(self.channel, Recording):
+                await self.channel.record(connection, ours)
+        return Written(fresh, ())
 
     async def again(
         self, connection: Executor, batch: Sequence[Finished], written: Written
@@ -212,6 +208,10 @@ class Settler:
         if lost:
             metrics.LEASE_LOST.labels(self.channel.name).inc(len(lost))
             log.warning("worker.lease_lost", stream=self.stream, entries=len(lost))
+
+
+def delivered(finished: Finished) -> bool:
+    return isinstance(finished, Settled) and finished.settlement.status is Status.DELIVERED
 
 
 def entry_id(finished: Finished) -> bytes:

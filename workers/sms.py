@@ -8,20 +8,20 @@ from typing import Any
 from uuid import UUID
 
 from db import sms
-from db.delivery import Claim
-from db.pool import OUTAGES, Executor
+from db.delivery import Claim, Status
+from db.pool import Executor
 from db.sms import Doubt
+from db.suppressions import Suppression, suppress
 from outbox.envelope import Priority
 from outbox.errors import SettingsError
 from outbox.log import get
 from outbox.rendering.renderers import Rendered
-from outbox.service import describe
 from outbox.settings import Settings
 from outbox.twilio import account, callback_url
 from workers.common import Common
 from workers.configured import Configured
-from workers.job import Hint, Job
-from workers.outcome import Deferred, Delivered, LeaseShort, Outcome, Permanent, RecipientGone, Transient
+from workers.job import Hint, Job, Settled
+from workers.outcome import Deferred, Delivered, LeaseShort, Outcome, Permanent, Transient
 from workers.providers import Maker, Provider, Providers, chain
 from workers.rates import Rate, rate
 from workers.rendering import Rendering
@@ -122,10 +122,7 @@ class Sms:
 
     async def _send(self, job: Job, providers: Providers[Text], text: Text) -> Outcome:
         urgent = job.entry.envelope.priority is Priority.URGENT
-        outcome = await providers.send(text, urgent=urgent)
-        if isinstance(outcome, RecipientGone):
-            await self._suppress(text.to, outcome.reason)
-        return outcome
+        return await providers.send(text, urgent=urgent)
 
     async def _ask(self, providers: Providers[Text], text: Text, doubt: Doubt) -> Outcome | None:
         """None: it did not arrive, so it is sent."""
@@ -146,17 +143,15 @@ class Sms:
                     return Delivered(message_id, provider, segments=text.segments, found=True)
         return None
 
-    async def _suppress(self, number: str, reason: str) -> None:
-        """Where that fails, the next attempt to this number finds out again."""
-        try:
-            async with self._common.pool.acquire() as connection:
-                await sms.suppress_number(connection, self.name, number, reason)
-        except OUTAGES as error:
-            log.warning("sms.not_suppressed", channel=self.name, error=describe(error))
-
-    async def within(self, executor: Executor, delivered: Sequence[Job]) -> Sequence[Hint]:
-        await sms.remember(executor, self.name, [job.claim.notification_id for job in delivered])
-        return ()
+    async def record(self, executor: Executor, settled: Sequence[Settled]) -> None:
+        """Which message is whose, and numbers that must not be written to, with the provider's own reason: it decides
+        whether START undoes it."""
+        delivered = [each for each in settled if each.settlement.status is Status.DELIVERED]
+        if delivered:
+            await sms.remember(executor, self.name, [each.settlement.notification_id for each in delivered])
+        gone = [each for each in settled if each.settlement.error_class == "recipient_gone"]
+        numbers = [(each.job.claim.contact or "", each.settlement.reason or "") for each in gone]
+        await suppress(executor, [Suppression(self.name, *number) for number in numbers])
 
     async def again(self, executor: Executor, user_ids: Sequence[str]) -> Sequence[Hint]:
         return ()

@@ -1,4 +1,7 @@
-"""A steady load for a minute (ten with LONG): does the relay keep up, how late is a row, and does anything grow."""
+"""A steady load for a minute (ten with LONG): does the relay keep up, how late is a row, and does anything grow.
+
+What the producers can commit at all, with the machine to themselves, is measured beside it: a relay carries no more.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,18 +12,21 @@ from functools import partial
 import asyncpg
 
 from bench.cases.latency import insert
+from bench.cases.tax import bare, inserts
 from bench.drains import INAPP, consumer, prepared, stream_of
 from bench.load import CLIENTS, Committed, Load, pgbench
 from bench.peers import PAYLOAD_SQL
 from bench.processes import service
-from bench.run import OURS, Goal, Result, Rounds, at_most, in_ms, of_rounds, percentile
+from bench.run import OURS, Goal, Result, Rounds, at_least, at_most, in_ms, of_rounds, percentile
 from bench.session import Session
 from bench.stream import Carried, Reader
 from db.pool import Connection
 
 RATE = 5_000
+NEARLY = 0.98  # of the rate: pgbench draws its moments at random
 SAMPLE_SECONDS = 0.02
 WINDOWS = 5
+LIMIT_SECONDS = 5
 FIRST_PARTITION_ROWS = 1_000_000
 SIZES = """
 SELECT (SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('notify.outbox'))::bigint AS outbox,
@@ -39,8 +45,9 @@ async def measure(session: Session) -> tuple[Result, list[Goal]]:
     session.expect(2 * seconds)
     ours, sizes = await our_own(session, seconds)
     textbook = await of_textbook(session, min(seconds, 60))
-    found = Rounds({OURS: ours.windows(WINDOWS), "textbook": textbook.windows(WINDOWS)})
-    result = of_rounds(found, "rows/s", ["textbook"], [])
+    bounds = await limits(session)
+    found = Rounds({OURS: ours.windows(WINDOWS), "textbook": textbook.windows(WINDOWS), **bounds.values})
+    result = of_rounds(found, "rows/s", ["textbook"], bounds.values)
     result.detail |= in_ms(ours.lags) | {
         "seconds": seconds,
         "asked_rows_s": RATE,
@@ -53,9 +60,19 @@ async def measure(session: Session) -> tuple[Result, list[Goal]]:
         "textbook": in_ms(textbook.lags) | {"committed_rows_s": textbook.committed.rate},
     }
     return result, [
+        at_least("commits/s", session.pick(None, ours.committed.rate), NEARLY * RATE),
         at_most("lag p99 ms", percentile(ours.lags, 99) * 1000, 100),
         at_most("growth", session.pick(None, growth(sizes)), 1.25),
     ]
+
+
+async def limits(session: Session) -> Rounds:
+    """Commits a second of the same clients as fast as they can, without a relay: into the product's outbox, and the
+    same row into a table with nothing but a key."""
+    servers = await session.servers()
+    load = Load(session.pick(2, LIMIT_SECONDS), session.pick(4, CLIENTS))
+    runs = {"outbox": partial(inserts, servers, "SELECT 1", load), "insert": partial(bare, servers, load)}
+    return await session.alternate(runs)
 
 
 def growth(sizes: list[Sizes]) -> float:

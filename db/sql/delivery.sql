@@ -163,37 +163,56 @@ UPDATE notify.deliveries d SET
   attempts = m.attempts, lease_token = NULL, lease_until = CASE WHEN m.taken_over THEN clock_timestamp() END
 FROM mine m WHERE d.notification_id = m.notification_id AND d.channel = $1
 
--- name: put_in_inbox
--- In the transaction of settle. Counter rows are locked in order of user_id, so that two batches with the same users
--- queue up; seq is given under that lock, dense, in the order of the input. What is in the inbox already (a delivery
--- row lost while its notification stayed) is left out, by the unique index on notification_id. Nothing is joined: the
--- planner takes item for one row (an anti-join on a key) and would join in nested loops, whose cost is the batch
--- squared. Instead each user's counters are sorted behind the user's items, and the window hands them back.
-WITH item AS MATERIALIZED (
-  SELECT i.* FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS i (notification_id, user_id, place)
-  WHERE NOT EXISTS (SELECT FROM notify.inbox b WHERE b.notification_id = i.notification_id)
+-- name: settle_in_inbox
+-- settle for in-app, where to deliver is to put into the inbox: both in one autocommitted statement. As in settle only
+-- rows with their token, locked in order of id; a repeat finds them not open, and places nothing. Only then counter
+-- rows, in order of user_id (GROUP BY has read all of mine before), so that batches with the same users queue up; seq is
+-- given under that lock, dense, in the order of the input. What is in the inbox already (a delivery row lost while its
+-- notification stayed) is settled and left out, by the unique index on notification_id. No two lists are joined: the
+-- planner takes item for one row and would join in nested loops, whose cost is the batch squared. Instead each user's
+-- counters are sorted behind the user's items, and the window hands them back. place is that in the input, from 1.
+WITH mine AS MATERIALIZED (
+  SELECT d.notification_id, r.user_id, r.attempts, r.place, d.status = 'sending' AS open
+  FROM unnest($2::uuid[], $3::uuid[], $4::smallint[], $5::text[]) WITH ORDINALITY
+    AS r (id, token, attempts, user_id, place)
+  JOIN notify.deliveries d ON d.notification_id = r.id AND d.channel = $1 AND d.lease_token = r.token
+  ORDER BY d.notification_id
+  FOR NO KEY UPDATE OF d
+), settled AS (
+  UPDATE notify.deliveries d SET
+    status = 'delivered', attempts = m.attempts, lease_until = NULL, error_class = NULL, reason = NULL,
+    settled_at = clock_timestamp()
+  FROM mine m WHERE m.open AND d.notification_id = m.notification_id AND d.channel = $1
+), told AS (
+  INSERT INTO notify.delivery_events (notification_id, channel, event, attempt)
+  SELECT notification_id, $1, 'delivered', attempts FROM mine WHERE open
+), item AS MATERIALIZED (
+  SELECT m.*, m.open AND b.notification_id IS NULL AS fresh
+  FROM mine m LEFT JOIN notify.inbox b ON b.notification_id = m.notification_id
 ), counter AS (
   INSERT INTO notify.inbox_counters AS c (user_id, last_seq, unread, version)
-  SELECT user_id, count(*), count(*), count(*) FROM item GROUP BY user_id ORDER BY user_id
+  SELECT user_id, count(*), count(*), count(*) FROM item WHERE fresh GROUP BY user_id ORDER BY user_id
   ON CONFLICT (user_id) DO UPDATE SET
     last_seq = c.last_seq + excluded.last_seq, unread = c.unread + excluded.unread, version = c.version + excluded.version
   RETURNING user_id, last_seq, unread, version
 ), placed AS MATERIALIZED (
-  SELECT user_id, notification_id, clock_timestamp() AS delivered_at, row_number() OVER later - 1 AS behind,
+  SELECT user_id, notification_id, place, open, fresh, clock_timestamp() AS delivered_at,
+         count(*) FILTER (WHERE fresh) OVER (later ROWS UNBOUNDED PRECEDING) - 1 AS behind,
          max(last_seq) OVER (PARTITION BY user_id) AS last_seq,
          max(unread) OVER (PARTITION BY user_id) AS unread,
          max(version) OVER (PARTITION BY user_id) AS version
-  FROM (SELECT user_id, notification_id, place, NULL AS last_seq, NULL AS unread, NULL AS version FROM item
+  FROM (SELECT user_id, notification_id, place, open, fresh, NULL AS last_seq, NULL AS unread, NULL AS version FROM item
         UNION ALL
-        SELECT user_id, NULL, 0, last_seq, unread, version FROM counter) rows
+        SELECT user_id, NULL, 0, false, false, last_seq, unread, version FROM counter) rows
   WINDOW later AS (PARTITION BY user_id ORDER BY place DESC)
 ), stored AS (
   INSERT INTO notify.inbox (user_id, seq, notification_id, delivered_at)
-  SELECT user_id, last_seq - behind, notification_id, delivered_at FROM placed WHERE notification_id IS NOT NULL
+  SELECT user_id, last_seq - behind, notification_id, delivered_at FROM placed WHERE fresh
 )
-SELECT notification_id, last_seq - behind AS seq, unread - behind AS unread, version - behind AS version, delivered_at
-FROM placed WHERE notification_id IS NOT NULL
-ORDER BY user_id, seq
+SELECT place, open, CASE WHEN fresh THEN last_seq - behind END AS seq, unread - behind AS unread,
+       version - behind AS version, delivered_at
+FROM placed WHERE place > 0
+ORDER BY place
 
 -- name: inbox_counts
 -- For a hint that may have been lost. Primary key.

@@ -76,11 +76,6 @@ WITH failed AS (
 INSERT INTO notify.notifications_failed (notification_id, channel, attempts, error_class, reason)
 SELECT notification_id, $1, attempts, 'undelivered', coalesce(reason, 'undelivered') FROM failed
 
--- name: suppress_number
--- The first reason stays. Primary key.
-INSERT INTO notify.suppressions (channel, address, reason) VALUES ($1, lower($2), $3)
-ON CONFLICT (channel, address) DO NOTHING
-
 -- name: welcome_number
 -- Who wants messages again. Only what the recipient's own STOP has put there. Primary key.
 DELETE FROM notify.suppressions WHERE channel = $1 AND address = lower($2) AND starts_with(reason, $3)

@@ -17,6 +17,7 @@ from twilio.request_validator import RequestValidator
 from db import delivery, sms
 from db.pool import Executor, Pool
 from db.sms import LOST, UNSUBSCRIBED, Delivery, Report
+from db.suppressions import Suppression, suppress
 from outbox.api.forms import read_form
 from outbox.api.problems import ProblemError
 from outbox.errors import SettingsError
@@ -71,8 +72,8 @@ class TwilioCallbacks:
         if NUMBER.fullmatch(number):
             async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
                 if word in STOP:
-                    await sms.suppress_number(
-                        conn, heard.channel, number, f"{UNSUBSCRIBED}: STOP by the recipient"
+                    await suppress(
+                        conn, [Suppression(heard.channel, number, f"{UNSUBSCRIBED}: STOP by the recipient")]
                     )
                 elif word in START:
                     await sms.welcome_number(conn, heard.channel, number)
@@ -138,7 +139,7 @@ async def take(conn: Executor, report: Report, code: int | None, number: str) ->
     if report.status in LOST:
         await sms.fail_undelivered(conn, report.channel, [report.notification_id])
         if (reason := suppression(code)) and NUMBER.fullmatch(number):
-            await sms.suppress_number(conn, report.channel, number, reason)
+            await suppress(conn, [Suppression(report.channel, number, reason)])
     if resolved or report.rank >= SENT:
         await sms.tell(conn, report, event(report), found.attempts, detail(report, found, code))
 

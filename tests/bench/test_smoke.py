@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 RATIOS = {
     "drain": {"textbook", "xadd", "xadd_raw", "read"},
     "drain_held": {"textbook", "drain"},
-    "steady": {"textbook"},
+    "steady": {"textbook", "outbox", "insert"},
     "latency": {"textbook"},
     "tax": {"bare", "bare_draining", "plain_notify", "insert"},
     "road": {"commit"},

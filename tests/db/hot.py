@@ -110,9 +110,13 @@ async def give_back(conn: Connection) -> None:
     await delivery.give_back(conn, "inapp", [(UUID(uuid(i)), TOKEN, 0) for i in range(1, BATCH + 1)])
 
 
-async def put_in_inbox(conn: Connection, size: int) -> None:
-    placed = await delivery.put_in_inbox(conn, [(UUID(uuid(size - i)), f"u{i}") for i in range(BATCH)])
-    assert len(placed) == BATCH
+async def settle_in_inbox(conn: Connection, size: int) -> None:
+    """Claimed first, so that all of them are placed."""
+    await claim(conn, size - TAIL + 1, "inapp")
+    ids = [UUID(uuid(size - TAIL + 1 + i)) for i in range(BATCH)]
+    done = [Settlement(id_, TOKEN, Status.DELIVERED, "delivered", 1) for id_ in ids]
+    placed = await delivery.settle_in_inbox(conn, "inapp", [(one, f"u{i}") for i, one in enumerate(done)])
+    assert sum(place.seq is not None for place in placed.values()) == BATCH
 
 
 PREFERENCES = "user_channel_prefs_pkey"
@@ -123,7 +127,7 @@ WORKER = [
     Hot("claim_email", lambda c, n: claim(c, n - TAIL + 1, "email"), CLAIM | CONTACT, 8 * BATCH, sorts=3),
     Hot("settle", lambda c, n: settle(c), {DELIVERIES}, 2 * BATCH, sorts=1),
     Hot("give_back", lambda c, n: give_back(c), {DELIVERIES}, 2 * BATCH, sorts=1),
-    Hot("put_in_inbox", put_in_inbox, {"inbox_notification_id"}, BATCH, sorts=3),
+    Hot("settle_in_inbox", settle_in_inbox, CLAIM | {"inbox_notification_id"}, 4 * BATCH, sorts=4),
     Hot("inbox_counts", lambda c, n: delivery.inbox_counts(c, ["u1", "heavy"]), {COUNTERS}, 2),
 ]
 

@@ -12,6 +12,10 @@ from db import dead, delivery, templates
 from db.delivery import Claim, Claimant, Settlement, Status, Undecodable
 from db.pool import Connection, Pool
 
+# Somebody waits for a lock.
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
 PLAIN = Claimant("inapp", "worker-1", UUID(int=1), 60, contacts=False)
 
 
@@ -399,20 +403,118 @@ async def test_settling_twice_is_told_and_changes_nothing(pool: Pool, admin: Con
     assert row["settled_at"] is not None
 
 
-async def test_inbox_items_are_placed_once(pool: Pool, admin: Connection) -> None:
-    ids = [await notify(admin) for _ in range(3)]
+async def claimed(pool: Pool, admin: Connection, *user_ids: str) -> list[tuple[Settlement, str]]:
+    """A notification for each user, claimed as one batch, and what is to be settled."""
+    ids = [await notify(admin, user_id=user_id) for user_id in user_ids]
+    token = uuid4()
     async with pool.acquire() as connection:
-        first = await delivery.put_in_inbox(connection, [(ids[0], "ada"), (ids[1], "bob")])
-        again = await delivery.put_in_inbox(connection, [(ids[1], "bob"), (ids[2], "ada"), (ids[0], "ada")])
-        counts = await delivery.inbox_counts(connection, ["ada", "bob", "eve"])
-    assert {item.notification_id: (item.seq, item.unread, item.version) for item in first} == {
-        ids[0]: (1, 1, 1),
-        ids[1]: (1, 1, 1),
+        await delivery.claim(connection, replace(PLAIN, token=token), ids, [0] * len(ids))
+    done = [Settlement(id_, token, Status.DELIVERED, "delivered", 1) for id_ in ids]
+    return list(zip(done, user_ids, strict=True))
+
+
+async def settle_in_inbox(pool: Pool, batch: list[tuple[Settlement, str]]) -> dict[UUID, tuple[Any, ...]]:
+    async with pool.acquire() as connection:
+        placed = await delivery.settle_in_inbox(connection, "inapp", batch)
+    return {id_: (place.open, place.seq, place.unread, place.version) for (id_, _), place in placed.items()}
+
+
+async def inbox(admin: Connection) -> list[tuple[Any, ...]]:
+    rows = await admin.fetch("SELECT user_id, seq, notification_id FROM notify.inbox ORDER BY 1, 2")
+    return [tuple(row) for row in rows]
+
+
+async def test_an_inapp_batch_is_settled_and_placed_in_the_order_of_the_input(
+    pool: Pool, admin: Connection
+) -> None:
+    batch = await claimed(pool, admin, "ada", "bob", "ada")
+    first, second, third = [item.notification_id for item, _ in batch]
+    found = await settle_in_inbox(pool, batch)
+    assert found == {first: (True, 1, 1, 1), second: (True, 1, 1, 1), third: (True, 2, 2, 2)}
+    assert await inbox(admin) == [("ada", 1, first), ("ada", 2, third), ("bob", 1, second)]
+    rows = await admin.fetch("SELECT *, settled_at IS NOT NULL AS over FROM notify.deliveries")
+    assert {(row["status"], row["attempts"], row["lease_until"], row["over"]) for row in rows} == {
+        ("delivered", 1, None, True)
     }
-    assert [(item.notification_id, item.seq, item.unread, item.version) for item in again] == [
-        (ids[2], 2, 2, 2)
+    events = await admin.fetch("SELECT event, attempt, detail FROM notify.delivery_events")
+    assert [tuple(event) for event in events] == [("delivered", 1, "{}")] * 3
+    (later,) = await claimed(pool, admin, "ada")
+    assert await settle_in_inbox(pool, [later]) == {later[0].notification_id: (True, 3, 3, 3)}
+    async with pool.acquire() as connection:
+        counts = await delivery.inbox_counts(connection, ["ada", "bob", "eve"])
+    assert {(item.user_id, item.last_seq) for item in counts} == {("ada", 3), ("bob", 1)}
+
+
+async def test_an_inapp_settle_whose_reply_was_lost_is_repeated_and_changes_nothing(
+    pool: Pool, admin: Connection
+) -> None:
+    old, new = await claimed(pool, admin, "ada", "ada")
+    await settle_in_inbox(pool, [old])
+    found = await settle_in_inbox(pool, [old, new])  # among others, as it comes again
+    assert found[old[0].notification_id][:2] == (False, None)
+    assert found[new[0].notification_id] == (True, 2, 2, 2)
+    assert [seq for _, seq, _ in await inbox(admin)] == [1, 2]
+    assert await admin.fetchval("SELECT count(*) FROM notify.delivery_events") == 2
+    row = await admin.fetchrow("SELECT last_seq, unread, version FROM notify.inbox_counters")
+    assert tuple(row or ()) == (2, 2, 2)
+
+
+async def test_an_inapp_settle_repeated_while_the_first_still_runs_changes_nothing(
+    pool: Pool, admin: Connection
+) -> None:
+    """As after a timeout: it waits for the row, and is judged by what the first one made of it."""
+    (one,) = await claimed(pool, admin, "ada")
+    async with pool.acquire() as first:
+        transaction = first.transaction()
+        await transaction.start()
+        await delivery.settle_in_inbox(first, "inapp", [one])
+        again = asyncio.create_task(settle_in_inbox(pool, [one]))
+        async with asyncio.timeout(10):
+            while not await admin.fetchval(WAITING):
+                assert not again.done()
+        await transaction.commit()
+    assert (await again)[one[0].notification_id][:2] == (False, None)
+    assert len(await inbox(admin)) == 1
+
+
+async def test_inapp_settles_of_overlapping_users_queue_up_and_never_deadlock(
+    pool: Pool, admin: Connection
+) -> None:
+    users = [f"user-{number}" for number in range(20)]
+    batches = [await claimed(pool, admin, *order) for order in (users, users[::-1]) * 3]
+    await asyncio.gather(*(settle_in_inbox(pool, batch) for batch in batches))
+    assert [row[:2] for row in await inbox(admin)] == [
+        (user, seq) for user in sorted(users) for seq in range(1, 7)
     ]
-    assert {(item.user_id, item.last_seq) for item in counts} == {("ada", 2), ("bob", 1)}
+
+
+async def test_what_is_in_the_inbox_already_is_settled_and_not_placed_again(
+    pool: Pool, admin: Connection
+) -> None:
+    """The delivery's row was lost while the notification stayed: one more claim, one more settle."""
+    old, new = await claimed(pool, admin, "ada", "ada")
+    await admin.execute(
+        "INSERT INTO notify.inbox (user_id, seq, notification_id) VALUES ('ada', 1, $1)",
+        old[0].notification_id,
+    )
+    await admin.execute("INSERT INTO notify.inbox_counters VALUES ('ada', 1, 1, 1)")
+    found = await settle_in_inbox(pool, [new, old])
+    assert found[old[0].notification_id][:2] == (True, None)
+    assert found[new[0].notification_id] == (True, 2, 2, 2)
+    assert {row["status"] for row in await admin.fetch("SELECT status FROM notify.deliveries")} == {
+        "delivered"
+    }
+
+
+async def test_an_inapp_settle_needs_the_token_of_the_claim(pool: Pool, admin: Connection) -> None:
+    lost, ours = await claimed(pool, admin, "ada", "ada")
+    await admin.execute(
+        "UPDATE notify.deliveries SET lease_token = $1 WHERE notification_id = $2",
+        uuid4(),
+        lost[0].notification_id,
+    )
+    assert await settle_in_inbox(pool, [lost, ours]) == {ours[0].notification_id: (True, 1, 1, 1)}
+    assert await inbox(admin) == [("ada", 1, ours[0].notification_id)]
 
 
 async def seed(admin: Connection) -> None:
@@ -451,8 +553,8 @@ async def explain(admin: Connection, mode: str, sql: str, *parameters: object) -
     types = ["text", "uuid[]", "smallint[]", "uuid", "float8", "text", "bool"]
     if sql is delivery.SQL["settle"]:
         types = ["text", "uuid[]", "uuid[]", "text[]", "smallint[]", *["text[]"] * 5]
-    if sql is delivery.SQL["put_in_inbox"]:
-        types = ["uuid[]", "text[]"]
+    if sql is delivery.SQL["settle_in_inbox"]:
+        types = ["text", "uuid[]", "uuid[]", "smallint[]", "text[]"]
     values = []
     for parameter in parameters:
         text = (
@@ -493,7 +595,9 @@ async def test_the_inbox_costs_no_more_an_item_in_a_large_batch(admin: Connectio
     await seed(admin)
     batch = [uuid4() for _ in range(500)]
     users = [f"user-{number}" for number in range(500)]
-    plans = await explain(admin, mode, delivery.SQL["put_in_inbox"], batch, users)
+    plans = await explain(
+        admin, mode, delivery.SQL["settle_in_inbox"], "email", batch, [uuid4()] * 500, [1] * 500, users
+    )
     inner = [node["Plans"][1]["Node Type"] for node in plans if node["Node Type"] == "Nested Loop"]
     assert set(inner) <= {"Index Only Scan", "Index Scan"}, inner
 

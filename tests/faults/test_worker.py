@@ -19,7 +19,7 @@ ROWS = 12
     ("point", "when"),
     [
         ("db.delivery:claim", "after"),
-        ("db.delivery:put_in_inbox", "after"),  # in the settle's transaction
+        ("db.delivery:settle_in_inbox", "after"),  # committed, and nobody has heard of it
         ("workers.settler:Settler.commit", "after"),  # committed, neither published nor acknowledged
         ("workers.settler:Settler.acknowledge", "after"),
     ],

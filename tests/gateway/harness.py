@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close
 
 from db import delivery
+from db.delivery import Claimant, Settlement, Status
 from db.pool import Connection, Pool, open_pool
 from gateway.main import run
 from gateway.switchboard import Switchboard
@@ -135,15 +136,18 @@ class Inbox:
         """Everything but the publishing."""
         payload = payload or {"title": "Hello"}
         ids = await self.produce(user_id, count, payload)
+        who = Claimant("inapp", "worker", uuid4(), 60, contacts=False)
+        done = [Settlement(id_, who.token, Status.DELIVERED, "delivered", 1) for id_ in ids]
         async with self.pool.acquire() as conn, conn.transaction():
-            placed = await delivery.put_in_inbox(conn, [(id_, user_id) for id_ in ids])
+            await delivery.claim(conn, who, ids, [0] * count)
+            placed = await delivery.settle_in_inbox(conn, who.channel, [(one, user_id) for one in done])
         return [
             InboxChange(
                 version=place.version,
-                last_seq=place.seq,
+                last_seq=place.seq or 0,
                 unread=place.unread,
                 item=InboxItem(
-                    seq=place.seq,
+                    seq=place.seq or 0,
                     notification_id=place.notification_id,
                     event_type="order.paid",
                     actor_user_id=None,
@@ -152,7 +156,7 @@ class Inbox:
                     delivered_at=place.delivered_at,
                 ),
             )
-            for place in placed
+            for place in placed.values()
         ]
 
     async def produce(self, user_id: str, count: int, payload: Frame) -> list[UUID]:

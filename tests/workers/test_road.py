@@ -19,6 +19,7 @@ async def test_inapp_reaches_the_inbox(road: Road) -> None:
     hint = await pubsub.get_message(ignore_subscribe_messages=True, timeout=5)
     assert hint is not None
     change = InboxChange.model_validate_json(hint["data"])
+    assert hint["data"].decode() == change.model_dump_json(), "written as the model would"
     await pubsub.aclose()  # type: ignore[no-untyped-call]
     assert (change.version, change.last_seq, change.unread) == (1, 1, 1)
     assert change.item is not None

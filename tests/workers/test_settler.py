@@ -13,15 +13,15 @@ from outbox.streams import GROUP
 from tests.workers.conftest import Road
 from workers.entries import Entry, decode
 from workers.inapp import InApp
-from workers.job import Job
+from workers.job import Job, Settled
 from workers.main import connect
 from workers.reader import Reader, Source
-from workers.settler import Settled, Settler
+from workers.settler import Settler
 
 
-async def claimed(road: Road, pool: Pool) -> Job:
+async def claimed(road: Road, pool: Pool, user_id: str = "ada") -> Job:
     """One entry, read and claimed as a runner does it."""
-    notification_id = await road.send()
+    notification_id = await road.send(user_id=user_id)
     stream = road.settings.keys.stream("inapp")
     if not await road.redis.xinfo_groups(stream):
         await road.redis.xgroup_create(stream, GROUP, id="0")
@@ -35,10 +35,8 @@ async def claimed(road: Road, pool: Pool) -> Job:
     return Job(entry, claim, who.token, time.monotonic() + 60)
 
 
-def delivered(job: Job, reason: str | None = None) -> Settled:
-    return Settled(
-        job, Settlement(job.entry.notification_id, job.token, Status.DELIVERED, "delivered", 1, reason=reason)
-    )
+def settled(job: Job, status: Status = Status.DELIVERED, reason: str | None = None) -> Settled:
+    return Settled(job, Settlement(job.entry.notification_id, job.token, status, status, 1, reason=reason))
 
 
 @pytest.fixture
@@ -47,22 +45,29 @@ def settler(road: Road, pool: Pool) -> Settler:
 
 
 async def test_one_bad_result_harms_only_itself(road: Road, pool: Pool, settler: Settler) -> None:
+    """A place in the inbox that is taken, as only a hand in the tables can make it; a reason that cannot be stored."""
     released: list[bytes] = []
     settler.release = released.extend
-    good, bad, other = [await claimed(road, pool) for _ in range(3)]
-    for result in (delivered(good), delivered(bad, reason="Postgres cannot hold \x00"), delivered(other)):
-        settler.add(result)
+    jobs = [await claimed(road, pool, user_id) for user_id in ("ada", "bob", "eve", "ada", "ada")]
+    taken = await road.notify(user_id="bob")
+    await road.admin.execute(
+        "INSERT INTO notify.inbox (user_id, seq, notification_id) VALUES ('bob', 1, $1)", taken
+    )
+    for job in jobs[:3]:
+        settler.add(settled(job))
+    settler.add(settled(jobs[3], Status.SUPPRESSED, "Postgres cannot hold \x00"))
+    settler.add(settled(jobs[4], Status.SUPPRESSED, "switched off"))
     await settler.flush()
-    states = [await road.status(job.entry.notification_id) for job in (good, bad, other)]
-    assert states == ["delivered", "sending", "delivered"]
-    assert sorted(released) == sorted(job.entry.id for job in (good, bad, other))
-    assert await road.redis.xlen(settler.stream) == 1, "the bad one is left pending"
+    states = [await road.status(job.entry.notification_id) for job in jobs]
+    assert states == ["delivered", "sending", "delivered", "sending", "suppressed"]
+    assert sorted(released) == sorted(job.entry.id for job in jobs)
+    assert await road.redis.xlen(settler.stream) == 2, "the bad ones are left pending"
 
 
 async def test_a_commit_is_acknowledged_once_redis_is_back(road: Road, pool: Pool, settler: Settler) -> None:
     job = await claimed(road, pool)
     there, settler.nodes = settler.nodes, connect("redis://127.0.0.1:1")
-    settler.add(delivered(job))
+    settler.add(settled(job))
     with pytest.raises(RedisConnectionError):
         await settler.flush()
     assert await road.status(job.entry.notification_id) == "delivered"
@@ -76,9 +81,11 @@ async def test_a_commit_is_acknowledged_once_redis_is_back(road: Road, pool: Poo
 
 async def test_the_same_result_again_changes_nothing(road: Road, pool: Pool, settler: Settler) -> None:
     """As after a commit whose reply was lost."""
-    job = await claimed(road, pool)
+    job, withdrawn = await claimed(road, pool), await claimed(road, pool)
     for _ in range(2):
-        settler.add(delivered(job))
+        settler.add(settled(job))
+        settler.add(settled(withdrawn, Status.CANCELED))
         await settler.flush()
     assert await road.admin.fetchval("SELECT unread FROM notify.inbox_counters") == 1
-    assert len(await road.events(job.entry.notification_id)) == 1
+    for one, event in ((job, "delivered"), (withdrawn, "canceled")):
+        assert [told for told, _ in await road.events(one.entry.notification_id)] == [event]

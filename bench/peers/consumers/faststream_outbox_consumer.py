@@ -1,5 +1,6 @@
 """faststream-outbox → Redis stream, configured as docs/concepts/performance.md of the project says: terminal deletes
-in batches of 100, large fetches, asyncpg (so that LISTEN wakes it), the table's autovacuum settings.
+in batches of 100, large fetches, asyncpg (so that LISTEN wakes it), the table's autovacuum settings. Sizes are ours:
+of 16 and 4 workers, fetches of 500 and 1,000, flushes of 100 and 500, alternated, no others were faster than these.
 
 The handler adds to the stream itself. The project's relay decorator awaits one XADD a row and wraps the payload in
 FastStream's own envelope. `install` as argument makes the table.
