@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
-from db import delivery
+from db import delivery, rules
 from db.delivery import Settlement, Status, Undecodable
 from db.pool import Executor, Pool, PooledConnection
 from outbox.log import get
@@ -174,8 +174,16 @@ class Settler:
         settlements = [item.settlement for item in ours]
         await delivery.schedule_retries(connection, name, settlements)
         await delivery.bury(connection, name, self.stream, settlements)
+        await self.digest(connection, ours)
         delivered = [item.job for item in ours if item.settlement.status is Status.DELIVERED]
         return Written(fresh, await self.channel.within(connection, delivered) if delivered else [])
+
+    async def digest(self, connection: Executor, ours: Sequence[Settled]) -> None:
+        """What is to be told in a digest joins it; what was told in one ends with it."""
+        await rules.collect(connection, self.channel.name, [item.settlement for item in ours])
+        told = [item.settlement for item in ours if item.job.claim.is_digest]
+        if ids := [one.notification_id for one in told if one.status is Status.DELIVERED]:
+            await rules.finish_digests(connection, self.channel.name, ids)
 
     async def again(
         self, connection: Executor, batch: Sequence[Finished], written: Written
