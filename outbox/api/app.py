@@ -7,6 +7,7 @@ from db.pool import Pool
 from outbox.api.dead_letters import DeadLetters
 from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
+from outbox.api.preferences import Preferences
 from outbox.api.problems import HANDLERS
 from outbox.api.templates import Templates
 from outbox.probes import Health
@@ -20,6 +21,7 @@ def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
             *Notifications(settings, pool).routes(),
             *DeadLetters(settings, pool).routes(),
             *Templates(settings, pool).routes(),
+            *Preferences(settings, pool).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,

@@ -1,5 +1,7 @@
 """Who may come in: a bearer token (RFC 6750) with the scope that the route asks for."""
 
+from collections.abc import Collection
+
 from starlette.requests import Request
 
 from outbox.api.problems import ProblemError
@@ -10,6 +12,11 @@ from outbox.tokens import Identity, Scope, verify
 
 def require(request: Request, settings: Settings, scope: Scope) -> Identity:
     """The caller. Raises ProblemError: 401 without a token that holds, 403 where it lacks the scope."""
+    return identify(request, settings, {scope})
+
+
+def identify(request: Request, settings: Settings, scopes: Collection[Scope]) -> Identity:
+    """The caller, with one of these scopes at least. Raises as `require` does."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer" or not token:
         raise refusal(401, "unauthenticated", "Send a token: Authorization: Bearer <token>.")
@@ -17,9 +24,10 @@ def require(request: Request, settings: Settings, scope: Scope) -> Identity:
         identity = verify(settings, token.strip())
     except UnauthenticatedError as error:
         raise refusal(401, "unauthenticated", str(error), 'error="invalid_token"') from None
-    if scope not in identity.scopes:
-        named = f'error="insufficient_scope", scope="{scope}"'
-        raise refusal(403, "forbidden", f'The token lacks the scope "{scope}".', named)
+    if not identity.scopes & set(scopes):
+        listed = " ".join(sorted(scopes))
+        named = f'error="insufficient_scope", scope="{listed}"'
+        raise refusal(403, "forbidden", f'The token lacks the scope "{listed}".', named)
     return identity
 
 
