@@ -23,6 +23,8 @@ class Status(StrEnum):
     PENDING = "pending"
     SENDING = "sending"
     RETRYING = "retrying"
+    DEFERRED = "deferred"  # put off without an attempt: quiet hours, a cap
+    DIGESTED = "digested"  # in a digest, which has a delivery of its own
     DELIVERED = "delivered"
     FAILED = "failed"
     SUPPRESSED = "suppressed"
@@ -31,7 +33,7 @@ class Status(StrEnum):
     UNKNOWN = "unknown"
 
 
-FINAL = frozenset(Status) - {Status.PENDING, Status.SENDING, Status.RETRYING}
+FINAL = frozenset(Status) - {Status.PENDING, Status.SENDING, Status.RETRYING, Status.DEFERRED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Claim(NamedTuple):
     notification_id: UUID
     known: bool  # False once the notification was erased
     prior_status: str | None  # before this claim; None where there was no delivery yet
-    prior_attempts: int | None
+    prior_attempts: int | None  # how often it was settled before, deferrals counted: what its entry carries
     attempts: int | None  # this one counted; None where the claim failed
     attempts_allowed: int | None
     taken_over: bool  # from a worker whose lease ran out: how its attempt ended is not known
@@ -66,6 +68,11 @@ class Claim(NamedTuple):
     time_zone: str | None
     suppressed: str | None  # why the address must not be written to
     template: str | None  # key for templates.sources
+    # JSON: [pattern, constraints] of each preference that has some, nearest first.
+    constraints: str | None = None
+    quiet_hours: str | None = None  # JSON: the recipient's own
+    is_digest: bool = False  # it carries a list that is to be fetched
+    seen: bool = False  # of an escalation: read or archived in the inbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,9 @@ class Settlement(NamedTuple):
     message_id: str | None = None
     provider: str | None = None
     retry_in: float | None = None  # seconds
+    until: datetime | None = None  # instead: the moment of the next try
+    wait: str = "retry"  # what it waits for, as notify.scheduled has it
+    digest_key: str | None = None  # to be collected until then, under this key
     dead: bool = False
     entry_id: str | None = None
     tried: Sequence[Tried] = ()  # providers before this one
@@ -113,6 +123,8 @@ class Settlement(NamedTuple):
             "sends": self.sends or None,
             "segments": self.segments,
             "found": self.found or None,
+            "until": self.until and self.until.isoformat(timespec="seconds"),
+            "digest_key": self.digest_key,
         }
         told = {name: fact for name, fact in facts.items() if fact is not None}
         return json.dumps(told) if told else "{}"
@@ -189,15 +201,20 @@ async def settle(
 
 
 async def schedule_retries(executor: Executor, channel: str, batch: Sequence[Settlement]) -> None:
-    """Those of the batch that are to be tried again."""
-    again = [item for item in batch if item.retry_in is not None]
+    """Those of the batch that are to be tried again, or for the first time after a deferral."""
+    again = [
+        item
+        for item in batch
+        if item.retry_in is not None or (item.until is not None and not item.digest_key)
+    ]
     if again:
         await executor.execute(
             SQL["schedule_retries"],
             channel,
             [item.notification_id for item in again],
-            [item.attempts for item in again],
             [item.retry_in for item in again],
+            [item.until for item in again],
+            [item.wait for item in again],
         )
 
 

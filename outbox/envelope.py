@@ -148,6 +148,21 @@ class Notification(BaseModel):
         pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
         description="W3C trace context of the cause.",
     )
+    digest_key: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(printable)] | None = Field(
+        None, description="What has the same key for the same user is collected and told in one message."
+    )
+    digest_window: int | None = Field(
+        None, ge=1, le=604_800, description="For how many seconds, from the first on. With digest_key only."
+    )
+    escalate_after: int | None = Field(
+        None,
+        ge=1,
+        le=2_592_000,
+        description="In-app first; the other channels so many seconds later, and only if it is unread then.",
+    )
+    escalate_channels: (
+        Annotated[list[ChannelName], Field(min_length=1, max_length=16), AfterValidator(distinct)] | None
+    ) = Field(None, description="Which ones wait; left out, all but in-app. With escalate_after only.")
 
     @field_validator("expires_at")
     @classmethod
@@ -155,6 +170,13 @@ class Notification(BaseModel):
         begins = fields.data.get("deliver_at")
         if value and begins and value <= begins:
             raise ValueError("must be after deliver_at")
+        return value
+
+    @field_validator("digest_window")
+    @classmethod
+    def has_a_key(cls, value: int | None, fields: ValidationInfo) -> int | None:
+        if value is not None and "digest_key" in fields.data and fields.data["digest_key"] is None:
+            raise ValueError("must come with digest_key")
         return value
 
 
@@ -191,6 +213,10 @@ class Arrived(BaseModel):
     deliver_at: AwareDatetime | None = None
     expires_at: AwareDatetime | None = None
     traceparent: str | None = None
+    digest_key: str | None = None
+    digest_window: int | None = None
+    escalate_after: int | None = None
+    escalate_channels: list[str] | None = None
     v: Literal[1] = VERSION
     notification_id: UUID
     created_at: AwareDatetime

@@ -49,6 +49,10 @@ class Fields(TypedDict, total=False):
     deliver_at: datetime | None
     expires_at: datetime | None
     traceparent: str | None
+    digest_key: str | None
+    digest_window: int | None
+    escalate_after: int | None
+    escalate_channels: list[str] | None
 
 
 @overload
@@ -102,7 +106,7 @@ def to_row(identity: UUID, notification: Notification) -> statements.Row:
         n.event_type,
         n.user_id,
         n.actor_user_id,
-        f"{{{','.join(n.channels)}}}",  # a channel's name holds nothing that an array literal would quote
+        array(n.channels),
         json.dumps(n.payload, ensure_ascii=False),
         n.template_name,
         n.dedup_key,
@@ -110,7 +114,16 @@ def to_row(identity: UUID, notification: Notification) -> statements.Row:
         n.deliver_at.isoformat() if n.deliver_at else None,
         n.expires_at.isoformat() if n.expires_at else None,
         n.traceparent,
+        n.digest_key,
+        None if n.digest_window is None else str(n.digest_window),
+        None if n.escalate_after is None else str(n.escalate_after),
+        None if n.escalate_channels is None else array(n.escalate_channels),
     )
+
+
+def array(channels: list[str]) -> str:
+    """A channel's name holds nothing that an array literal would quote."""
+    return f"{{{','.join(channels)}}}"
 
 
 def uuid7() -> UUID:

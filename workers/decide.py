@@ -1,10 +1,13 @@
 """The decisions: is an entry ours, may it be sent, and what becomes of it after the attempt. Pure."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import assert_never
 
 from db.delivery import FINAL, Claim, Settlement, Status
+from outbox.envelope import Priority
+from outbox.restraints import UNRESTRAINED, ChannelRules, nearest
 from workers.job import Job
 from workers.outcome import (
     Deferred,
@@ -42,6 +45,9 @@ class Rules:
     backoff: Backoff
     outward: bool  # the channel reaches outside Postgres
     needs_contact: bool
+    deadline: int | None = None  # seconds in which what failed is tried again
+    channel: ChannelRules = UNRESTRAINED
+    trouble: str | None = None  # why these cannot be read
 
 
 def fate(claim: Claim, attempt: int) -> Fate:
@@ -53,7 +59,7 @@ def fate(claim: Claim, attempt: int) -> Fate:
     match claim.prior_status:
         case Status.DELIVERED:
             return Fate.REPEAT
-        case Status.PENDING | Status.RETRYING if claim.prior_attempts != attempt:
+        case Status.PENDING | Status.RETRYING | Status.DEFERRED if claim.prior_attempts != attempt:
             return Fate.DROP
         case status if status in FINAL:
             return Fate.DROP
@@ -72,15 +78,51 @@ def verdict(job: Job, channel: str, rules: Rules) -> Settlement | None:
         return unmade(job, Status.CANCELED, "canceled before it was sent")
     if claim.expired:
         return unmade(job, Status.EXPIRED, "expires_at was over before it was sent")
-    return unwanted(job, channel) or (unreachable(job, channel) if rules.needs_contact else None)
+    return unwanted(job, channel, rules) or (unreachable(job, channel) if rules.needs_contact else None)
 
 
-def unwanted(job: Job, channel: str) -> Settlement | None:
+def unwanted(job: Job, channel: str, rules: Rules) -> Settlement | None:
     if not job.claim.enabled:
         return unmade(job, Status.SUPPRESSED, f"channel {channel} is switched off")
-    if not job.claim.wanted:
+    if not job.claim.wanted and not overrides(job, rules):
         return unmade(job, Status.SUPPRESSED, "switched off by the recipient")
+    if job.claim.seen:
+        return unmade(job, Status.SUPPRESSED, "read in-app before it was due here")
     return None
+
+
+def overrides(job: Job, rules: Rules) -> bool:
+    """Urgent ones that the channel says are sent whatever the recipient prefers."""
+    envelope = job.entry.envelope
+    return (
+        envelope.priority is Priority.URGENT
+        and nearest(rules.channel.urgent_overrides_preferences, envelope.event_type) is not None
+    )
+
+
+def unready(job: Job, rules: Rules, now: datetime) -> Settlement | None:
+    """What the channel's own row keeps from being sent: rules that nobody can read, or a retry that comes too late."""
+    if rules.trouble is not None:
+        return retry(job, "config", rules.trouble, rules.backoff.delay(attempts(job), 0.5))
+    if job.claim.prior_status == Status.RETRYING and past(job, rules, now):
+        reason = f"not tried again after {rules.deadline} s, the channel's deadline"
+        return unmade(job, Status.FAILED, reason, error_class="deadline", dead=True)
+    return None
+
+
+def in_time(job: Job, settled: Settlement, rules: Rules, now: datetime) -> Settlement:
+    """A retry that would come after the channel's deadline is none: it ends as its last attempt did."""
+    if settled.retry_in is None or not past(job, rules, now + timedelta(seconds=settled.retry_in)):
+        return settled
+    reason = f"{settled.reason}; not tried again after {rules.deadline} s, the channel's deadline"
+    status = Status.UNKNOWN if settled.error_class == "unknown" else Status.FAILED
+    return settled._replace(status=status, event=status.value, reason=reason, retry_in=None, dead=True)
+
+
+def past(job: Job, rules: Rules, moment: datetime) -> bool:
+    envelope = job.entry.envelope
+    begun = max(envelope.created_at, envelope.deliver_at or envelope.created_at)
+    return rules.deadline is not None and moment > begun + timedelta(seconds=rules.deadline)
 
 
 def unreachable(job: Job, channel: str) -> Settlement | None:
@@ -147,8 +189,8 @@ def deferred(job: Job, outcome: Deferred, rules: Rules, chance: float) -> Settle
     delay = rules.backoff.deferral(job.age(), chance, outcome.retry_after)
     if job.age() > PATIENCE_SECONDS:
         return retry(job, outcome.error_class, outcome.reason, delay)
-    settled = unmade(job, Status.RETRYING, outcome.reason, error_class=outcome.error_class)
-    return settled._replace(event="deferred", retry_in=delay)
+    settled = unmade(job, Status.DEFERRED, outcome.reason, error_class=outcome.error_class)
+    return settled._replace(retry_in=delay)
 
 
 def in_doubt(job: Job, reason: str, delay: float) -> Settlement:

@@ -76,6 +76,8 @@ def variables(job: Job) -> dict[str, Any]:
         "user_id": envelope.user_id,
         "actor_user_id": envelope.actor_user_id,
         "payload": envelope.payload,
+        "items": envelope.payload["items"] if job.claim.is_digest else [],
+        "more": envelope.payload["more"] if job.claim.is_digest else 0,
         "locale": job.claim.locale,
         "created_at": local_time(envelope.created_at, job.claim.time_zone),
     }

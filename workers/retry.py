@@ -14,11 +14,12 @@ class Backoff:
 
     base: float
     cap: float
+    jitter: float = JITTER
 
     def delay(self, attempt: int, chance: float, retry_after: float | None = None) -> float:
         """Seconds to wait after the attempt-th attempt failed (the first is 1). `chance` lies in [0, 1)."""
         doubled = self.base * 2.0 ** min(max(attempt - 1, 0), 40)
-        jittered = min(doubled, self.cap) * (1 - JITTER + 2 * JITTER * chance)
+        jittered = min(doubled, self.cap) * (1 - self.jitter + 2 * self.jitter * chance)
         return min(self.cap, max(jittered, retry_after or 0.0))
 
     def deferral(self, age: float, chance: float, retry_after: float | None = None) -> float:

@@ -10,19 +10,21 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from redis.exceptions import RedisError
 
 from db import delivery
-from db.delivery import Claim, Claimant
+from db.delivery import Claimant, Settlement
 from db.pool import OUTAGES as DATABASE_OUTAGES
 from db.pool import Executor, Pool
 from outbox.log import get
 from outbox.service import Stop, describe, run_loop
 from workers import metrics
+from workers.admission import Admission, Admitted
 from workers.common import Brake
-from workers.decide import Fate, Rules, fate, settlement, verdict
+from workers.decide import Fate, Rules, fate, in_time, settlement
 from workers.entries import Entry, RawEntry, decode, once_each
 from workers.job import Channel, Job, Settled
 from workers.outcome import Deferred, LeaseShort, Outcome, Throttled, Transient
@@ -57,6 +59,7 @@ class Runner:
     def __init__(self, lane: Lane, settler: Settler, grace: float) -> None:
         self.lane, self.settler, self.grace = lane, settler, grace
         self.channel, self.reader = lane.channel, lane.reader
+        self.admission = Admission(lane.channel.name, lane.rules)
         settler.release = self.release
         self._held: set[bytes] = set()  # entries read and neither acknowledged nor left
         self._unclaimed: list[Entry] = []
@@ -140,10 +143,14 @@ class Runner:
             )
             ours = [claim for claim in claims if claim.attempts is not None]
             if ours:
+                await self.admission.refresh(connection, ours)
                 await self.channel.prepare(connection, ours)
+            by_id = {claim.notification_id: claim for claim in claims}
+            jobs = [Job(entry, by_id[entry.notification_id], who.token, ends) for entry in batch]
+            admitted = await self.admit(connection, [job for job in jobs if job.claim.attempts is not None])
             self._unclaimed, self._token = repeats, None
             # Begun before the connection is given back, for that is a round trip.
-            await self.dispatch(batch, {claim.notification_id: claim for claim in claims}, who.token, ends)
+            await self.dispatch(jobs, admitted)
 
     async def ask_for_recipients(self, executor: Executor, batch: Sequence[Entry]) -> Mapping[str, str]:
         """Before the claim, which takes contact, language and time zone from what is known. Gives who could not be
@@ -152,16 +159,31 @@ class Runner:
             return {}
         return await self.lane.recipients.refresh(executor, {entry.envelope.user_id for entry in batch})
 
-    async def dispatch(
-        self, batch: Sequence[Entry], claims: dict[UUID, Claim], token: UUID, ends: float
-    ) -> None:
-        answers = [fate(claims[entry.notification_id], entry.attempt) for entry in batch]
+    async def admit(self, executor: Executor, jobs: Sequence[Job]) -> dict[UUID, Admitted]:
+        """Which of what is ours may be sent now."""
+        asked = [job for job in jobs if not self.unasked(job)]
+        admitted = {
+            item.job.claim.notification_id: item for item in await self.admission.admit(executor, asked)
+        }
+        for job in jobs:
+            if why := self.unasked(job):
+                again = settlement(job, Transient("recipients", why), self.admission.rules, random.random())
+                admitted[job.claim.notification_id] = Admitted(job, again)
+        return admitted
+
+    def unasked(self, job: Job) -> str | None:
+        """Why nothing is known of a recipient that might be there."""
+        return self._unasked.get(job.entry.envelope.user_id) if job.claim.contact is None else None
+
+    async def dispatch(self, jobs: Sequence[Job], admitted: Mapping[UUID, Admitted]) -> None:
+        answers = [fate(job.claim, job.entry.attempt) for job in jobs]
         for answer, number in Counter(answers).items():
             metrics.CLAIMS.labels(self.channel.name, answer.name.lower()).inc(number)
-        for entry, answer in zip(batch, answers, strict=True):
+        for job, answer in zip(jobs, answers, strict=True):
+            entry = job.entry
             match answer:
                 case Fate.OURS:
-                    await self.begin(Job(entry, claims[entry.notification_id], token, ends))
+                    await self.begin(*admitted[entry.notification_id])
                 case Fate.REPEAT:
                     self.settler.add(Dropped(entry.id, entry.envelope.user_id))
                 case Fate.DROP:
@@ -169,20 +191,14 @@ class Runner:
                 case Fate.HELD:
                     self.release([entry.id])
 
-    async def begin(self, job: Job) -> None:
+    async def begin(self, job: Job, settled: Settlement | None) -> None:
         """Outward attempts run side by side. One that stays inside Postgres waits for nothing, so needs no task."""
         if job.claim.taken_over:
             metrics.TAKEN_OVER.labels(self.channel.name).inc()
             log.info(
                 "worker.taken_over", notification_id=str(job.entry.notification_id), channel=self.channel.name
             )
-        why = self._unasked.get(job.entry.envelope.user_id) if job.claim.contact is None else None
-        if why:
-            again = settlement(job, Transient("recipients", why), self.lane.rules, random.random())
-            assert again
-            self.settler.add(Settled(job, again))
-            return
-        if settled := verdict(job, self.channel.name, self.lane.rules):
+        if settled:
             self.settler.add(Settled(job, settled))
             return
         self.settler.underway += 1
@@ -203,8 +219,9 @@ class Runner:
             self.lane.brake.pull(outcome.retry_after or THROTTLE_SECONDS)
         elif isinstance(outcome, Deferred) and outcome.lane:
             self._pause.pull(outcome.retry_after or THROTTLE_SECONDS)
-        if settled := settlement(job, outcome, self.lane.rules, random.random()):
-            self.settler.add(Settled(job, settled))
+        rules = self.admission.rules
+        if settled := settlement(job, outcome, rules, random.random()):
+            self.settler.add(Settled(job, in_time(job, settled, rules, datetime.now(UTC))))
         else:
             log.warning("worker.lease_short", notification_id=str(job.entry.notification_id))
             self.settler.add(Returned(job.entry, job.token))

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from db import delivery
+from db import delivery, rules
 from db.delivery import Settlement, Status, Undecodable
 from db.pool import Executor, Pool, PooledConnection
 from outbox.log import get
@@ -164,7 +164,7 @@ class Settler:
     async def write(self, connection: PooledConnection, results: Sequence[Settled]) -> Written:
         """The deliveries, and what follows from those of them that are still ours."""
         if self.inward is not None and delivered(results[0]):
-            return await self.inward.settle_delivered(connection, results)
+            return await self.write_inward(connection, self.inward, results)
         name = self.channel.name
         async with connection.transaction():
             fresh = await delivery.settle(connection, name, [item.settlement for item in results])
@@ -172,9 +172,30 @@ class Settler:
             settlements = [item.settlement for item in ours]
             await delivery.schedule_retries(connection, name, settlements)
             await delivery.bury(connection, name, self.stream, settlements)
+            await self.digest(connection, ours)
             if ours and isinstance(self.channel, Recording):
                 await self.channel.record(connection, ours)
         return Written(fresh, ())
+
+    async def write_inward(
+        self, connection: PooledConnection, channel: Inward, results: Sequence[Settled]
+    ) -> Written:
+        """A single statement, but where a digest is among them, whose items end with it."""
+        if not any(item.job.claim.is_digest for item in results):
+            return await channel.settle_delivered(connection, results)
+        async with connection.transaction():
+            written = await channel.settle_delivered(connection, results)
+            await self.digest(
+                connection, [item for item in results if written.fresh.get(item.settlement.key)]
+            )
+        return written
+
+    async def digest(self, connection: Executor, ours: Sequence[Settled]) -> None:
+        """What is to be told in a digest joins it; what was told in one ends with it."""
+        await rules.collect(connection, self.channel.name, [item.settlement for item in ours])
+        told = [item.settlement for item in ours if item.job.claim.is_digest]
+        if ids := [one.notification_id for one in told if one.status is Status.DELIVERED]:
+            await rules.finish_digests(connection, self.channel.name, ids)
 
     async def again(
         self, connection: Executor, batch: Sequence[Finished], written: Written

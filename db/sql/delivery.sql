@@ -3,7 +3,10 @@
 -- primary key and written in order of id, so two workers with overlapping batches queue up and cannot deadlock; the
 -- loser's WHERE is judged on the winner's row. Repeating a claim with its own token changes nothing, so a claim whose
 -- reply was lost is simply sent again. The joins after it are by primary key or unique index, one row each;
--- $7 spares in-app the contact, the suppression and the template. prior is the row as it was before this statement.
+-- $7 spares in-app the contact, the suppression and the template; whether the inbox item was read is looked up for
+-- escalations alone. prior is the row as it was before this statement. An entry's attempt is the number of times that
+-- its delivery was settled before: attempts and deferrals. Preferences come from one range of their key, the nearest
+-- one first; their constraints are handed on as they are, in that order.
 WITH entry AS (
   SELECT e.id, e.attempt FROM unnest($2::uuid[], $3::smallint[]) AS e (id, attempt)
 ), claimed AS (
@@ -20,13 +23,14 @@ WITH entry AS (
     attempts = d.attempts + CASE WHEN d.status = 'sending' AND d.lease_token = $4 THEN 0 ELSE 1 END,
     lease_token = excluded.lease_token, lease_until = excluded.lease_until,
     worker = excluded.worker, claimed_at = excluded.claimed_at
-  WHERE (d.status IN ('pending', 'retrying') AND d.attempts = excluded.attempts - 1)
+  WHERE (d.status IN ('pending', 'retrying', 'deferred') AND d.attempts + d.deferrals = excluded.attempts - 1)
      OR (d.status = 'sending' AND (d.lease_until < clock_timestamp() OR d.lease_token = $4))
-  RETURNING d.notification_id, d.attempts, d.attempts_allowed
+  RETURNING d.notification_id, d.attempts, d.attempts_allowed, d.attempts + d.deferrals AS turn
 ), known AS (
   SELECT e.id, e.attempt, n.user_id, n.event_type, n.template_name, n.canceled_at, n.expires_at,
-         p.status AS prior_status, p.attempts AS prior_attempts, p.worker AS prior_worker,
-         k.attempts, k.attempts_allowed, k.attempts > e.attempt + 1 AS taken_over
+         n.is_digest, n.escalate_channels,
+         p.status AS prior_status, p.attempts + p.deferrals AS prior_turn, p.worker AS prior_worker,
+         k.attempts, k.attempts_allowed, k.turn > e.attempt + 1 AS taken_over
   FROM entry e
   LEFT JOIN notify.notifications n ON n.id = e.id
   LEFT JOIN notify.deliveries p ON p.notification_id = e.id AND p.channel = $1
@@ -36,21 +40,27 @@ WITH entry AS (
   SELECT id, $1, 'taken_over', attempts - 1, jsonb_build_object('from', prior_worker, 'by', $6::text)
   FROM known WHERE taken_over
 )
-SELECT k.id, k.user_id IS NOT NULL AS known, k.prior_status, k.prior_attempts,
+SELECT k.id, k.user_id IS NOT NULL AS known, k.prior_status, k.prior_turn,
        k.attempts, k.attempts_allowed, coalesce(k.taken_over, false) AS taken_over,
        k.canceled_at IS NOT NULL AS canceled, coalesce(k.expires_at <= clock_timestamp(), false) AS expired,
        c.enabled, c.version, c.on_unknown, coalesce(wish.enabled, true) AS wanted,
-       r.contact, r.locale, r.time_zone, s.reason AS suppressed, t.template
+       r.contact, r.locale, r.time_zone, s.reason AS suppressed, t.template,
+       wish.constraints, r.quiet_hours, coalesce(k.is_digest, false) AS is_digest, coalesce(seen.it, false) AS seen
 FROM known k
 LEFT JOIN notify.channels c ON c.name = $1
 LEFT JOIN LATERAL (
-  SELECT u.enabled FROM notify.user_channel_prefs u
-  WHERE u.user_id = k.user_id AND u.channel = $1 AND u.event_type IN (k.event_type, '*')
-  ORDER BY u.event_type = '*' LIMIT 1
+  SELECT (array_agg(p.enabled))[1] AS enabled,
+         json_agg(json_build_array(p.event_type, p.constraints)) FILTER (WHERE p.constraints <> '{}') AS constraints
+  FROM (SELECT u.event_type, u.enabled, u.constraints FROM notify.user_channel_prefs u
+        WHERE u.user_id = k.user_id AND u.channel = $1
+          AND (u.event_type = k.event_type
+               OR right(u.event_type, 1) = '*' AND starts_with(k.event_type, rtrim(u.event_type, '*')))
+        ORDER BY length(rtrim(u.event_type, '*')) DESC) p
 ) wish ON true
 LEFT JOIN LATERAL (
-  SELECT CASE c.kind WHEN 'email' THEN a.email WHEN 'sms' THEN a.phone END AS contact, a.locale, a.time_zone
-  FROM notify.recipients a WHERE $7 AND a.user_id = k.user_id OFFSET 0
+  SELECT CASE c.kind WHEN 'email' THEN a.email WHEN 'sms' THEN a.phone END AS contact, a.locale, a.time_zone,
+         a.quiet_hours
+  FROM notify.recipients a WHERE ($7 OR wish.constraints IS NOT NULL) AND a.user_id = k.user_id OFFSET 0
 ) r ON true
 LEFT JOIN LATERAL (
   SELECT x.reason FROM notify.suppressions x WHERE $7 AND x.channel = $1 AND x.address = lower(r.contact) OFFSET 0
@@ -64,6 +74,10 @@ LEFT JOIN LATERAL (
   ORDER BY x.name = coalesce(k.template_name, k.event_type) DESC, length(x.locale) DESC, x.version DESC
   LIMIT 1
 ) t ON true
+LEFT JOIN LATERAL (
+  SELECT b.read_at IS NOT NULL OR b.archived_at IS NOT NULL AS it
+  FROM notify.inbox b WHERE $1 = ANY (k.escalate_channels) AND b.notification_id = k.id OFFSET 0
+) seen ON true
 
 -- name: settle
 -- What became of a batch. Only rows whose lease token is still the one they were claimed with: a worker that slept
@@ -81,24 +95,27 @@ WITH result AS (
   FOR NO KEY UPDATE OF d
 ), settled AS (
   UPDATE notify.deliveries d SET
-    status = r.status, attempts = r.attempts, lease_until = NULL, error_class = r.error_class, reason = r.reason,
+    status = r.status, attempts = r.attempts, deferrals = d.deferrals + (r.status = 'deferred')::int, lease_until = NULL, error_class = r.error_class, reason = r.reason,
     provider = coalesce(r.provider, d.provider),
     provider_message_id = coalesce(r.message_id, d.provider_message_id),
-    settled_at = CASE WHEN r.status <> 'retrying' THEN clock_timestamp() END
+    settled_at = CASE WHEN r.status NOT IN ('retrying', 'deferred') THEN clock_timestamp() END
   FROM mine m JOIN result r ON r.id = m.notification_id AND r.token = m.token
   WHERE m.open AND d.notification_id = m.notification_id AND d.channel = $1
 ), told AS (
   INSERT INTO notify.delivery_events (notification_id, channel, event, attempt, detail)
   SELECT r.id, $1, r.event, r.attempts, r.detail::jsonb
-  FROM mine m JOIN result r ON r.id = m.notification_id AND r.token = m.token WHERE m.open
+  FROM mine m JOIN result r ON r.id = m.notification_id AND r.token = m.token WHERE m.open AND r.event <> ''
 )
 SELECT notification_id, token, open FROM mine
 
 -- name: schedule_retries
--- In the transaction of settle, and only where there are any: an insert here wakes the relay.
+-- In the transaction of settle, and only where there are any: an insert here wakes the relay. What is put off to a
+-- moment is due then, whatever the worker's clock says. The deliveries, by primary key, are those just settled.
 INSERT INTO notify.scheduled (due_at, notification_id, channels, attempt, reason)
-SELECT clock_timestamp() + make_interval(secs => r.delay), r.id, ARRAY[$1::text], r.attempt, 'retry'
-FROM unnest($2::uuid[], $3::smallint[], $4::float8[]) AS r (id, attempt, delay)
+SELECT coalesce(r.until, clock_timestamp() + make_interval(secs => r.delay)), r.id, ARRAY[$1::text],
+       d.attempts + d.deferrals, r.reason
+FROM unnest($2::uuid[], $3::float8[], $4::timestamptz[], $5::text[]) AS r (id, delay, until, reason)
+JOIN notify.deliveries d ON d.notification_id = r.id AND d.channel = $1
 
 -- name: bury
 -- In the transaction of settle: dead letters, for a person to look at.
@@ -136,7 +153,7 @@ WITH entry AS (
   ON CONFLICT (notification_id, channel) DO UPDATE SET
     status = 'failed', lease_token = NULL, lease_until = NULL,
     error_class = excluded.error_class, reason = excluded.reason, settled_at = excluded.settled_at
-  WHERE (d.status IN ('pending', 'retrying') AND d.attempts = excluded.attempts)
+  WHERE (d.status IN ('pending', 'retrying', 'deferred') AND d.attempts + d.deferrals = excluded.attempts)
      OR (d.status = 'sending' AND d.lease_until < clock_timestamp())
   RETURNING d.notification_id, d.attempts, d.error_class, d.reason
 ), told AS (
@@ -151,7 +168,7 @@ SELECT entry_id FROM entry WHERE held
 -- been taken over is left as it was found, sending with its lease run out: how the attempt before ended is still not
 -- known. Locked in order of id, by primary key, as claim does. The token goes, so a repeat finds nothing.
 WITH mine AS (
-  SELECT d.notification_id, d.attempts - 1 AS attempts, d.attempts > r.attempt + 1 AS taken_over
+  SELECT d.notification_id, d.attempts - 1 AS attempts, d.attempts + d.deferrals > r.attempt + 1 AS taken_over
   FROM unnest($2::uuid[], $3::uuid[], $4::smallint[]) AS r (id, token, attempt)
   JOIN notify.deliveries d ON d.notification_id = r.id AND d.channel = $1 AND d.lease_token = r.token
   WHERE d.status = 'sending'

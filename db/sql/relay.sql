@@ -15,7 +15,12 @@ id, xid, array_to_string(channels, ' ') AS channels, priority, attempt, origin, 
     || ',"priority":"' || priority || '","created_at":' || to_json(created_at)
     || coalesce(',"deliver_at":' || to_json(deliver_at), '')
     || coalesce(',"expires_at":' || to_json(expires_at), '')
-    || coalesce(',"traceparent":' || to_json(traceparent), '') || '}'
+    || coalesce(',"traceparent":' || to_json(traceparent), '')
+    || CASE WHEN digest_key IS NULL AND escalate_after IS NULL THEN ''
+            ELSE coalesce(',"digest_key":' || to_json(digest_key), '')
+              || coalesce(',"digest_window":' || digest_window, '')
+              || coalesce(',"escalate_after":' || escalate_after, '')
+              || coalesce(',"escalate_channels":' || to_json(escalate_channels), '') END || '}'
 
 -- name: last_ticks
 -- The newest tick, which may not be whole in Redis, and the one before, which is. Primary key, backwards.
@@ -86,8 +91,8 @@ WHERE pg_visible_in_snapshot(xid, $4::text::pg_snapshot)
   AND NOT EXISTS (
     SELECT FROM notify.deliveries d
     WHERE d.notification_id = r.notification_id AND d.channel = $5
-      AND (d.status NOT IN ('pending', 'sending', 'retrying')
-           OR d.status <> 'sending' AND d.attempts > r.attempt))
+      AND (d.status NOT IN ('pending', 'sending', 'retrying', 'deferred')
+           OR d.status <> 'sending' AND d.attempts + d.deferrals > r.attempt))
 ORDER BY id LIMIT $8
 
 -- name: ticks_from
@@ -118,9 +123,11 @@ WITH due AS (
   RETURNING notification_id, channels, attempt, due_at)
 INSERT INTO notify.outbox
   (notification_id, event_type, user_id, actor_user_id, channels, payload, template_name, dedup_key, priority,
-   created_at, deliver_at, expires_at, traceparent, attempt, origin)
+   created_at, deliver_at, expires_at, traceparent, digest_key, digest_window, escalate_after, escalate_channels,
+   attempt, origin)
 SELECT n.id, n.event_type, n.user_id, n.actor_user_id, due.channels, n.payload, n.template_name, n.dedup_key,
-       n.priority, n.created_at, n.deliver_at, n.expires_at, n.traceparent, due.attempt, 'schedule'
+       n.priority, n.created_at, n.deliver_at, n.expires_at, n.traceparent, n.digest_key,
+       n.digest_window, n.escalate_after, n.escalate_channels, due.attempt, 'schedule'
 FROM due JOIN notify.notifications n ON n.id = due.notification_id
 ORDER BY due.due_at
 

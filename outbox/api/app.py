@@ -8,6 +8,7 @@ from outbox.api.bounces import Bounces
 from outbox.api.dead_letters import DeadLetters
 from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
+from outbox.api.preferences import Preferences
 from outbox.api.problems import HANDLERS
 from outbox.api.sendgrid import SendGridEvents
 from outbox.api.templates import Templates
@@ -28,6 +29,7 @@ def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
             *Bounces(settings, pool).routes(),
             *Unsubscribe(settings, pool).routes(),
             *TwilioCallbacks(settings, pool).routes(),
+            *Preferences(settings, pool).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,

@@ -19,9 +19,9 @@ def require(request: Request, settings: Settings, *scopes: Scope) -> Identity:
     except UnauthenticatedError as error:
         raise refusal(401, "unauthenticated", str(error), 'error="invalid_token"') from None
     if identity.scopes.isdisjoint(scopes):
-        scope = scopes[0]
-        named = f'error="insufficient_scope", scope="{scope}"'
-        raise refusal(403, "forbidden", f'The token lacks the scope "{scope}".', named)
+        listed = " ".join(sorted(scopes))
+        named = f'error="insufficient_scope", scope="{listed}"'
+        raise refusal(403, "forbidden", f'The token lacks the scope "{listed}".', named)
     return identity
 
 

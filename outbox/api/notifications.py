@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from db import notifications
 from db.pool import Pool
-from outbox.api import status
+from outbox.api import status, why
 from outbox.api.auth import require
 from outbox.api.body import parse_object, read_json_bytes
 from outbox.api.intake import Accepted, accept, accept_batch, read_batch, read_one
@@ -39,6 +39,7 @@ class Notifications:
             Route("/v1/notifications", self.create, methods=["POST"]),
             Route("/v1/notifications:batch", self.create_batch, methods=["POST"]),
             Route("/v1/notifications/{id}", self.show, methods=["GET"]),
+            Route("/v1/notifications/{id}", self.cancel, methods=["DELETE"]),
         ]
 
     async def create(self, request: Request) -> Response:
@@ -70,6 +71,15 @@ class Notifications:
         if row is None:
             raise ProblemError(404, "not-found", f"There is no notification {identity}.")
         return PrettyResponse(status.describe(dict(row)), headers={"Cache-Control": "no-store"})
+
+    async def cancel(self, request: Request) -> Response:
+        require(request, self.settings, Scope.PRODUCER)
+        identity = parse_id(request.path_params["id"])
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
+            canceled = await notifications.cancel(conn, identity)
+        if canceled is None:
+            raise ProblemError(404, "not-found", f"There is no notification {identity}.")
+        return PrettyResponse(why.withdrawn(identity, canceled), headers={"Cache-Control": "no-store"})
 
     def link(self, accepted: Accepted) -> dict[str, Any]:
         url = f"{self.settings.public_api_url}/v1/notifications/{accepted.id}"

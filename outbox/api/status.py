@@ -5,20 +5,23 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
+from outbox.api import why
+
 # A notification that has nothing open is as its worst delivery is; suppressed only where nothing else happened.
-CLOSED = ("failed", "unknown", "expired", "canceled", "delivered", "suppressed")
+CLOSED = ("failed", "unknown", "expired", "canceled", "digested", "delivered", "suppressed")
 COLUMNS = (
     *("event_type", "user_id", "actor_user_id", "channels", "template_name", "dedup_key", "priority"),
-    *("created_at", "deliver_at", "expires_at", "traceparent", "canceled_at"),
+    *("created_at", "deliver_at", "expires_at", "traceparent", "digest_key", "digest_window"),
+    *("escalate_after", "escalate_channels", "is_digest", "canceled_at"),
 )
 
 
 def derive(statuses: Collection[str], *, canceled: bool = False, scheduled: bool = False) -> str:
-    """One word for the whole: scheduled, pending, sending, or how it ended."""
+    """One word for the whole: scheduled, pending, sending, deferred, or how it ended."""
     if set(statuses) <= {"pending"}:
         return "canceled" if canceled else "scheduled" if scheduled else "pending"
-    if not set(statuses) <= set(CLOSED):
-        return "sending"
+    if going_on := set(statuses) - set(CLOSED):
+        return "deferred" if going_on == {"deferred"} else "sending"
     return next(status for status in CLOSED if status in statuses)
 
 
@@ -43,13 +46,18 @@ def by_channel(
 ) -> list[dict[str, Any]]:
     """One entry for each channel, in the producer's order; what no worker has claimed yet is pending."""
     rows = {delivery["channel"]: delivery for delivery in claimed}
-    due = {channel: item["due_at"] for item in scheduled for channel in item["channels"]}
+    due = {channel: item for item in scheduled for channel in item["channels"]}
     return [
-        {"channel": channel, "status": "pending", "attempts": 0}
-        | rows.get(channel, {})
-        | {"next_attempt_at": due.get(channel)}
+        explained(
+            {"channel": channel, "status": "pending", "attempts": 0} | rows.get(channel, {}), due.get(channel)
+        )
         for channel in channels
     ]
+
+
+def explained(delivery: dict[str, Any], waits: dict[str, Any] | None) -> dict[str, Any]:
+    """When it is tried next, and why it has not been sent."""
+    return delivery | {"next_attempt_at": waits and waits["due_at"], "why": why.unsent(delivery, waits)}
 
 
 def timeline(row: Mapping[str, Any], events: list[dict[str, Any]]) -> list[dict[str, Any]]:

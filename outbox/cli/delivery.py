@@ -16,9 +16,12 @@ from outbox.errors import InvalidNotificationError, OutboxError
 from outbox.settings import Settings
 from outbox.tokens import Scope, issue
 
-ARRIVED = {"delivered", "suppressed"}
-COLOURS = {"delivered": "green", "suppressed": "yellow", "retrying": "yellow"} | dict.fromkeys(
-    ("failed", "unknown", "expired", "canceled"), "red"
+ARRIVED = {"delivered", "suppressed", "digested"}
+YELLOW = ("suppressed", "retrying", "deferred", "digested")
+COLOURS = (
+    {"delivered": "green"}
+    | dict.fromkeys(YELLOW, "yellow")
+    | dict.fromkeys(("failed", "unknown", "expired", "canceled"), "red")
 )
 QUICK_SECONDS, SLOW_SECONDS, QUICK_FOR_SECONDS = 0.05, 0.5, 2.0
 TOKEN_LIFETIME = timedelta(hours=1)

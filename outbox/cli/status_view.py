@@ -20,6 +20,8 @@ STATES = (
     "pending",
     "sending",
     "retrying",
+    "deferred",
+    "digested",
     "delivered",
     "suppressed",
     "failed",

@@ -11,6 +11,8 @@ def sample(payload: dict[str, Any], locale: str | None, **given: Any) -> dict[st
         "user_id": "alice",
         "actor_user_id": None,
         "payload": payload,
+        "items": payload.get("items", []),
+        "more": payload.get("more", 0),
         "locale": locale or None,
         "created_at": "2030-01-31T12:00:00+00:00",
         "unsubscribe_url": "https://notify.example.com/v1/unsubscribe/sample",

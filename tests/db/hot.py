@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from db import dead, delivery, inbox, notifications, sms
+from db import dead, delivery, inbox, notifications, preferences, rules, sms
 from db import relay as sql
 from db.delivery import Claimant, Settlement, Status
 from db.pool import Connection
@@ -119,6 +119,11 @@ async def settle_in_inbox(conn: Connection, size: int) -> None:
     assert sum(place.seq is not None for place in placed.values()) == BATCH
 
 
+def digests(size: int) -> list[UUID]:
+    """Some, of ten items each."""
+    return [UUID(uuid(size * 4 + i)) for i in range(1, 5)]
+
+
 PREFERENCES = "user_channel_prefs_pkey"
 CLAIM = {NOTIFICATIONS, DELIVERIES, PREFERENCES}
 CONTACT = {"recipients_pkey", "suppressions_pkey"}
@@ -128,6 +133,27 @@ WORKER = [
     Hot("settle", lambda c, n: settle(c), {DELIVERIES}, 2 * BATCH, sorts=1),
     Hot("give_back", lambda c, n: give_back(c), {DELIVERIES}, 2 * BATCH, sorts=1),
     Hot("settle_in_inbox", settle_in_inbox, CLAIM | {"inbox_notification_id"}, 4 * BATCH, sorts=4),
+    Hot(
+        "close_digests",
+        lambda c, n: c.execute(rules.SQL["close_digests"], digests(n)),
+        {"digests_pkey"},
+        8,
+        sorts=1,
+    ),
+    Hot(
+        "list_digests",
+        lambda c, n: c.fetch(rules.SQL["list_digests"], digests(n), 100, 10_000),
+        {"digests_pkey", "digest_items_digest_id", NOTIFICATIONS},
+        90,
+        sorts=4,
+    ),
+    Hot(
+        "finish_digests",
+        lambda c, n: rules.finish_digests(c, "sms", digests(n)),
+        {"digest_items_digest_id", DELIVERIES},
+        4 * 40,
+        sorts=1,
+    ),
     Hot("inbox_counts", lambda c, n: delivery.inbox_counts(c, ["u1", "heavy"]), {COUNTERS}, 2),
 ]
 
@@ -171,6 +197,7 @@ SMS = [
 
 KEYS = ["key-10", "key-20", "no such key"]
 OF_ONE = {NOTIFICATIONS, DELIVERIES, "delivery_events_notification_id", "scheduled_notification_id"}
+OF_ONE |= {"digest_items_pkey"}
 OTHERS = [
     Hot(
         "ids_of_keys",
@@ -178,6 +205,7 @@ OTHERS = [
         {"notifications_dedup_key"},
         2,
     ),
+    Hot("of_user", lambda c, n: preferences.of_user(c, "u1"), {PREFERENCES}, 1, sorts=1),
     Hot("status", lambda c, n: c.fetch(notifications.SQL["status"], UUID(uuid(1))), OF_ONE, 4, sorts=1),
     Hot(
         "unmirrored",

@@ -72,6 +72,14 @@ SELECT 'u' || i, 'u' || i || '@example.org' FROM generate_series(0, $1 / 4) i;
 INSERT INTO notify.user_channel_prefs (user_id, channel) SELECT user_id, 'email' FROM notify.recipients;
 INSERT INTO notify.suppressions (channel, address, reason)
 SELECT 'email', 'gone' || i || '@example.org', 'bounce' FROM generate_series(1, $1 / 4) i;
+
+-- Closed digests of ten each.
+INSERT INTO notify.digests (id, user_id, channel, key, closes_at, closed_at)
+SELECT {UUID.format("$1 * 4 + i")}, 'u' || i, 'sms', 'k', now(), now() FROM generate_series(1, $1 / 40) i;
+INSERT INTO notify.digest_items (notification_id, channel, digest_id)
+SELECT {UUID.format("i")}, 'sms', {UUID.format("$1 * 4 + 1 + (i - 1) / 10")} FROM generate_series(1, $1 / 4) i;
+INSERT INTO notify.deliveries (notification_id, channel, status, attempts_allowed)
+SELECT notification_id, channel, 'digested', 8 FROM notify.digest_items;
 """
 TABLES = """
 SELECT format('ALTER TABLE notify.%I SET (autovacuum_enabled = off)', relname)

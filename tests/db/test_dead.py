@@ -6,8 +6,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from db import dead
+from db import dead, delivery
 from db.dead import Answer, Filter, Order
+from db.delivery import Claimant
 from db.pool import Connection, Pool
 
 
@@ -214,3 +215,18 @@ async def test_discarded_once(pool: Pool, admin: Connection) -> None:
     events = await admin.fetch("SELECT event FROM notify.delivery_events")
     assert [row["event"] for row in events] == ["discarded"]
     assert await admin.fetchval("SELECT status FROM notify.deliveries") == "failed"
+
+
+async def test_what_was_put_off_before_it_failed_is_claimed_after_its_redrive(
+    pool: Pool, admin: Connection
+) -> None:
+    one = await letter(admin)
+    await admin.execute("UPDATE notify.deliveries SET deferrals = 2")
+    async with pool.acquire() as connection, connection.transaction():
+        (result,) = await dead.redrive(connection, dead.Filter())
+    assert result.answer is Answer.REDRIVEN
+    assert await admin.fetchval("SELECT attempt FROM notify.scheduled") == 10
+    who = Claimant("email", "worker", uuid4(), 60, contacts=False)
+    async with pool.acquire() as connection:
+        (claim,) = await delivery.claim(connection, who, [one], [10])
+    assert claim.attempts == 9

@@ -97,7 +97,8 @@ async def test_a_hot_statement_costs_what_it_gives_whatever_the_tables_hold(urls
 
 async def test_a_repeated_key_is_looked_up_not_searched_for(urls: Urls) -> None:
     """The look-ups are the trigger's, so they are nested in the producer's one statement."""
-    row = (str(uuid4()), "order.paid", "u", None, "{inapp}", "{}", None, "key-20", "normal", None, None, None)
+    given = (str(uuid4()), "order.paid", "u", None, "{inapp}", "{}", None, "key-20", "normal")
+    row = given + (None,) * 7
     for url in urls.values():
         explained = await Explained.open(url, {})
         await explained.conn.execute("SET auto_explain.log_nested_statements = on")

@@ -12,6 +12,7 @@ from tests.conftest import Database
 PRODUCER_COLUMNS = {
     *("notification_id", "event_type", "user_id", "actor_user_id", "channels", "payload", "template_name"),
     *("dedup_key", "priority", "deliver_at", "expires_at", "traceparent"),
+    *("digest_key", "digest_window", "escalate_after", "escalate_channels"),
 }
 PLAIN = "INSERT INTO notify.outbox (event_type, user_id) VALUES ('a', 'u')"
 

@@ -61,6 +61,10 @@ NOTIFICATION: list[tuple[str, Any, str]] = [
     ("deliver_at", "infinity", "deliver_at_is_between_2000_and_2200"),
     ("expires_at", "2200-01-01T00:00:01Z", "expires_at_is_between_2000_and_2200"),
     ("traceparent", TRACE.upper(), "traceparent_is_w3c_trace_context"),
+    ("digest_key", "", "digest_key_is_1_to_255_printable_characters"),
+    ("digest_key", LONG, "digest_key_is_1_to_255_printable_characters"),
+    *(("digest_key", text, "digest_key_is_1_to_255_printable_characters") for text in UNPRINTABLE),
+    ("digest_window", 60, "digest_window_is_given_with_digest_key"),
 ]
 OTHERS: list[tuple[str, str, Any, str]] = [
     ("channels", "name", "Fax", "channel_name_is_1_to_40_of_a_z_0_9_dash"),
@@ -71,7 +75,7 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("channels", "max_attempts", 0, "max_attempts_is_1_to_100"),
     ("channels", "max_attempts", 101, "max_attempts_is_1_to_100"),
     ("channels", "on_unknown", "guess", "on_unknown_is_resend_hold_or_ask"),
-    ("scheduled", "reason", "whim", "reason_is_deliver_at_retry_or_redrive"),
+    ("scheduled", "reason", "whim", "scheduled_reason_is_known"),
     ("deliveries", "status", "lost", "delivery_status_is_known"),
     ("recipients", "user_id", "", "recipient_user_id_is_1_to_200_printable_characters"),
     *(
@@ -88,6 +92,14 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("device_tokens", "platform", "pager", "platform_is_fcm_or_apns"),
     ("device_tokens", "token", "", "token_is_1_to_4096_characters"),
     ("user_channel_prefs", "constraints", [], "constraints_are_a_json_object"),
+    ("user_channel_prefs", "event_type", "order*", "event_type_is_a_type_or_a_category"),
+    ("user_channel_prefs", "event_type", ".*", "event_type_is_a_type_or_a_category"),
+    ("recipients", "quiet_hours", [], "quiet_hours_are_a_json_object"),
+    ("channels", "retry_base", 0, "retry_base_is_above_0_seconds"),
+    ("channels", "retry_cap", 0, "retry_cap_is_above_0_seconds"),
+    ("channels", "retry_jitter", 1.5, "retry_jitter_is_0_to_1"),
+    ("channels", "retry_deadline", 0, "retry_deadline_is_above_0_seconds"),
+    ("channels", "rules", [], "rules_are_a_json_object"),
     ("suppressions", "address", "Ann@example.org", "address_is_lower_case"),
     ("provider_events", "event_id", "", "event_id_is_1_to_255_characters"),
     ("provider_events", "event_id", LONG * 2, "event_id_is_1_to_255_characters"),
@@ -96,12 +108,25 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("outbox", "origin", "nowhere", "origin_is_producer_or_schedule"),
 ]
 PAIRED = ("expires_at", "2026-01-01T00:00:00Z", "expires_at_is_after_deliver_at")
+# What is wrong only beside something else, or only in a row that the service writes.
+TOGETHER: list[tuple[str, dict[str, Any], str]] = [
+    ("notifications", {"digest_key": "k", "digest_window": 0}, "digest_window_is_1_to_604800_seconds"),
+    (
+        "notifications",
+        {"escalate_after": 0, "escalate_channels": ["email"]},
+        "escalate_after_is_1_to_2592000_seconds",
+    ),
+    ("notifications", {"escalate_channels": ["email"]}, "escalate_channels_are_given_with_escalate_after"),
+    ("notifications", {"escalate_after": 60}, "escalate_channels_are_given_with_escalate_after"),
+]
 UNKNOWN: list[tuple[str, Any, str, str]] = [
+    ("escalate_after", 60, "escalate_channels_are_behind_inapp", "inapp must be one of the channels"),
     ("channels", ["inapp", "fax"], "channels_are_known", "channel 'fax' in column \"channels\" is not known"),
     ("channels", [None], "channels_are_known", 'channel NULL in column "channels" is not known'),
     ("channels", ["inapp", "inapp"], "channels_are_distinct", "a channel stands twice"),
     ("template_name", "nowhere", "template_name_is_known", "template 'nowhere' in column"),
 ]
+LEFT_OUT = "left_out_is_canceled_or_expired"
 CASES = [("notifications", *case) for case in NOTIFICATION] + OTHERS
 
 
@@ -147,11 +172,34 @@ async def test_an_end_before_the_beginning_is_refused(admin: Connection) -> None
     assert caught.value.constraint_name == constraint
 
 
+async def test_values_that_do_not_fit_each_other_are_refused(admin: Connection) -> None:
+    for table, changed, constraint in TOGETHER:
+        with pytest.raises(asyncpg.CheckViolationError) as caught:
+            await write(admin, table, **changed)
+        assert caught.value.constraint_name == constraint, changed
+
+
+async def test_an_item_is_left_out_of_a_digest_for_a_known_reason(admin: Connection) -> None:
+    await write(admin, "notifications")
+    id_ = await admin.fetchval("SELECT id FROM notify.notifications")
+    await admin.execute(
+        "INSERT INTO notify.digests (id, user_id, channel, key, closes_at) VALUES ($1, 'u', 'email', 'k', now())",
+        id_,
+    )
+    with pytest.raises(asyncpg.CheckViolationError) as caught:
+        await admin.execute(
+            "INSERT INTO notify.digest_items (notification_id, channel, digest_id, left_out) "
+            "VALUES ($1, 'email', $1, 'whim')",
+            id_,
+        )
+    assert caught.value.constraint_name == LEFT_OUT
+
+
 async def test_every_check_of_the_schema_has_a_case(admin: Connection) -> None:
     rows = await admin.fetch(
         "SELECT DISTINCT conname FROM pg_constraint WHERE contype = 'c' AND connamespace = 'notify'::regnamespace"
     )
-    tried = {constraint for *_, constraint in CASES} | {PAIRED[-1]}
+    tried = {constraint for *_, constraint in [*CASES, *TOGETHER]} | {PAIRED[-1], LEFT_OUT}
     assert {row["conname"] for row in rows} == tried
 
 

@@ -390,8 +390,9 @@ async def test_the_entry_is_the_envelope_field_for_field(
     await admin.execute("INSERT INTO notify.templates (name, channel) VALUES ('t', 'email')")
     await admin.execute(
         "INSERT INTO notify.outbox (event_type, user_id, actor_user_id, channels, payload, template_name, dedup_key,"
-        " priority, deliver_at, expires_at, traceparent) VALUES ('a.b:c-d', $1, $1, '{inapp,email}', $2, 't', $1,"
-        " 'urgent', '2020-01-01 00:00:00.5+00', '2100-01-01+00', $3)",
+        " priority, deliver_at, expires_at, traceparent, digest_key, digest_window, escalate_after, escalate_channels)"
+        " VALUES ('a.b:c-d', $1, $1, '{inapp,email,sms}', $2, 't', $1,"
+        " 'urgent', '2020-01-01 00:00:00.5+00', '2100-01-01+00', $3, $1, 60, 600, '{sms}')",
         'quote " back \\ slash é 漢 / </script>',
         json.dumps({"deep": [1, 2.5, None, True, {"x": 'a"b'}], "null": None}),
         f"00-{'a' * 32}-{'b' * 16}-01",

@@ -67,7 +67,7 @@ class Road:
         """The relay's part: its entry in the stream."""
         row = await self.admin.fetchrow("SELECT * FROM notify.notifications WHERE id = $1", notification_id)
         assert row is not None
-        facts = {key: value for key, value in row.items() if key not in ("id", "canceled_at")}
+        facts = {key: value for key, value in row.items() if key in Envelope.model_fields}
         facts["payload"] = json.loads(facts["payload"])
         envelope = Envelope(notification_id=notification_id, **facts)
         return await self.append(envelope.to_entry(attempt), channel, row["priority"])

@@ -69,6 +69,9 @@ def job(*, age: float = 0, **facts: Any) -> Job:
         ({"attempts": None, "prior_status": "unknown", "prior_attempts": 1}, Fate.DROP),
         ({"attempts": None, "prior_status": "retrying", "prior_attempts": 2}, Fate.DROP),
         ({"attempts": None, "prior_status": "pending", "prior_attempts": 8}, Fate.DROP),
+        ({"attempts": None, "prior_status": "deferred", "prior_attempts": 1}, Fate.DROP),
+        ({"attempts": None, "prior_status": "deferred", "prior_attempts": 0}, Fate.HELD),
+        ({"attempts": None, "prior_status": "digested", "prior_attempts": 0}, Fate.DROP),
         ({"attempts": None, "prior_status": "sending", "prior_attempts": 1}, Fate.HELD),
         # Claimed by another in this very moment: what was seen is what was before.
         ({"attempts": None, "prior_status": "retrying", "prior_attempts": 0}, Fate.HELD),
@@ -86,6 +89,7 @@ def test_fate(facts: dict[str, Any], expected: Fate) -> None:
         ({"expired": True}, Status.EXPIRED, "expires_at"),
         ({"enabled": False}, Status.SUPPRESSED, "channel email is switched off"),
         ({"wanted": False}, Status.SUPPRESSED, "switched off by the recipient"),
+        ({"seen": True}, Status.SUPPRESSED, "read in-app"),
         ({"suppressed": "bounced"}, Status.SUPPRESSED, "suppression list: bounced"),
         ({"contact": None}, Status.FAILED, "no contact"),
     ],

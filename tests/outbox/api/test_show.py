@@ -88,6 +88,10 @@ async def test_a_canceled_one_says_so(api: httpx.AsyncClient, admin: Connection)
     [
         (["pending", "pending"], "pending"),
         (["pending", "delivered"], "sending"),
+        (["deferred"], "deferred"),
+        (["deferred", "delivered"], "deferred"),
+        (["deferred", "retrying"], "sending"),
+        (["digested", "delivered"], "digested"),
         (["sending"], "sending"),
         (["retrying", "failed"], "sending"),
         (["delivered", "delivered"], "delivered"),

@@ -32,12 +32,12 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     UPDATE notify.deliveries d
     SET status = 'pending', attempts_allowed = d.attempts + dead.max_attempts, settled_at = NULL
     FROM dead WHERE d.notification_id = dead.notification_id AND d.channel = dead.channel
-    RETURNING d.notification_id, d.channel, d.attempts
+    RETURNING d.notification_id, d.channel, d.attempts, d.deferrals
   ), due AS (
     INSERT INTO notify.scheduled (due_at, notification_id, channels, attempt, reason)
     SELECT clock_timestamp()
              + make_interval(secs => coalesce((row_number() OVER (ORDER BY b.notification_id) - 1) / per_second, 0)),
-           b.notification_id, ARRAY[b.channel], b.attempts, 'redrive'
+           b.notification_id, ARRAY[b.channel], b.attempts + b.deferrals, 'redrive'
     FROM begun b
   ), told AS (
     INSERT INTO notify.delivery_events (notification_id, channel, event, attempt)

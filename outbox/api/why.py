@@ -1,0 +1,51 @@
+"""Why a delivery was not sent, or not yet, in a sentence; and what cancelling came to. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from db.notifications import Canceled, Stopped
+
+# What waits before any worker has had it.
+WAITS = {
+    "deliver_at": "its deliver_at is still to come",
+    "escalation": "it is sent only if it is unread in-app then",
+    "digest": "it is collecting what it will tell",
+    "redrive": "it was redriven, and its turn is still to come",
+}
+TOO_LATE = {
+    "sending": "an attempt is under way; if it fails, no other is made",
+    "delivered": "it was delivered before; in-app, it stays in the inbox",
+    "digested": "it is in a digest that is being sent",
+}
+
+
+def unsent(delivery: Mapping[str, Any], waits: Mapping[str, Any] | None) -> str | None:
+    """None for what was delivered, and for what is on its way."""
+    match delivery["status"]:
+        case "delivered" | "sending":
+            return None
+        case "digested":
+            return f"{delivery['reason']}: digest {delivery['digest_id']}"
+        case "pending":
+            return WAITS.get(waits["reason"]) if waits else None
+        case _:
+            return delivery.get("reason")
+
+
+def withdrawn(identity: UUID, canceled: Canceled) -> dict[str, Any]:
+    """The answer to DELETE /v1/notifications/{id}."""
+    return {
+        "id": str(identity),
+        "canceled_at": canceled.at.isoformat(),
+        "deliveries": [
+            {"channel": item.channel, "stopped": item.stopped, "status": item.status, "detail": told(item)}
+            for item in canceled.deliveries
+        ],
+    }
+
+
+def told(item: Stopped) -> str:
+    if item.stopped:
+        return "nothing is sent"
+    return TOO_LATE.get(item.status, f"it had ended before: {item.status}")
