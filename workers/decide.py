@@ -7,6 +7,7 @@ from typing import assert_never
 from db.delivery import FINAL, Claim, Settlement, Status
 from workers.job import Job
 from workers.outcome import (
+    Deferred,
     Delivered,
     LeaseShort,
     Outcome,
@@ -121,6 +122,9 @@ def settlement(job: Job, outcome: Outcome, rules: Rules, chance: float) -> Settl
             result = dead(job, "recipient_gone", reason)
         case Unknown(reason, _):
             result = in_doubt(job, reason, rules.backoff.delay(attempts(job), chance))
+        case Deferred(error_class, reason, retry_after, _):
+            delay = rules.backoff.delay(attempts(job), chance) if retry_after is None else retry_after
+            result = deferred(job, error_class, reason, delay)
         case LeaseShort():
             return None
         case _:
@@ -133,6 +137,12 @@ def retry(job: Job, error_class: str, reason: str, delay: float) -> Settlement:
     if worn(job):
         return dead(job, error_class, reason)
     return made(job, Status.RETRYING, error_class, reason)._replace(retry_in=delay)
+
+
+def deferred(job: Job, error_class: str, reason: str, delay: float) -> Settlement:
+    """Later, under the same number: no attempt was made."""
+    settled = unmade(job, Status.RETRYING, reason, error_class=error_class)
+    return settled._replace(event="deferred", retry_in=delay)
 
 
 def in_doubt(job: Job, reason: str, delay: float) -> Settlement:

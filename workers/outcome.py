@@ -68,8 +68,18 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
+class Deferred:
+    """Nobody was asked, because it would have been in vain or too much: later, and it counts as no attempt."""
+
+    error_class: str
+    reason: str
+    retry_after: float | None = None
+    provider: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseShort:
     """Nothing was sent, because the lease would not have lasted: the claim is given back."""
 
 
-Outcome = Delivered | Transient | Throttled | Permanent | RecipientGone | Unknown | LeaseShort
+Outcome = Delivered | Transient | Throttled | Permanent | RecipientGone | Unknown | Deferred | LeaseShort

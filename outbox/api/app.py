@@ -4,6 +4,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from db.pool import Pool
+from outbox.api.channels import Channels
 from outbox.api.dead_letters import DeadLetters
 from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
@@ -20,6 +21,7 @@ def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
             *Notifications(settings, pool).routes(),
             *DeadLetters(settings, pool).routes(),
             *Templates(settings, pool).routes(),
+            *Channels(settings, pool).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,

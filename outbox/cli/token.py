@@ -14,6 +14,7 @@ class Scope(StrEnum):
 
     USER = "user"
     PRODUCER = "producer"
+    ADMIN = "admin"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,7 +24,10 @@ def add_to(app: typer.Typer) -> None:
 def token(
     user: Annotated[str, typer.Option(help="Whose token: a user's id, or a name for the producer.")],
     scope: Annotated[
-        Scope, typer.Option(help="user: read the own inbox. producer: create notifications and follow them.")
+        Scope,
+        typer.Option(
+            help="user: read the own inbox. producer: create notifications and follow them. admin: change channels."
+        ),
     ] = Scope.USER,
     days: Annotated[float, typer.Option(min=0.001, max=3650, help="How long it holds.")] = 1,
 ) -> None:

@@ -30,6 +30,13 @@ GOOD: dict[str, dict[str, Any]] = {
     "user_channel_prefs": {"user_id": "u-1", "channel": "email", "constraints": {}},
     "suppressions": {"channel": "email", "address": "ann@example.org", "reason": "bounce"},
     "templates": {"name": "receipt", "channel": "email"},
+    "webhook_endpoints": {
+        "channel": "webhook",
+        "user_id": "u-1",
+        "url": "https://hooks.example.com/in?a=b",
+        "secrets": ["env:A", "env:B"],
+        "enabled": True,
+    },
     "inbox_counters": {"user_id": "u-1", "unread": 0},
     "outbox": {"event_type": "order.paid", "user_id": "u-1", "origin": "producer"},
 }
@@ -60,6 +67,25 @@ NOTIFICATION: list[tuple[str, Any, str]] = [
     ("deliver_at", "infinity", "deliver_at_is_between_2000_and_2200"),
     ("expires_at", "2200-01-01T00:00:01Z", "expires_at_is_between_2000_and_2200"),
     ("traceparent", TRACE.upper(), "traceparent_is_w3c_trace_context"),
+]
+HOOKS: list[tuple[str, str, Any, str]] = [
+    ("webhook_endpoints", "user_id", "a\tb", "endpoint_user_id_is_1_to_200_printable_characters"),
+    *(
+        ("webhook_endpoints", "url", url, "url_is_http_or_a_reference")
+        for url in (
+            "ftp://x",
+            "https://a b",
+            "https://é",
+            "https://",
+            "env:",
+            "env:A B",
+            f"https://{'x' * 2000}",
+        )
+    ),
+    *(
+        ("webhook_endpoints", "secrets", secrets, "secrets_are_up_to_5_references")
+        for secrets in (["whsec_abc"], ["env:A", None], ["env:A"] * 6, [""], ["env:A env:B x"])
+    ),
 ]
 OTHERS: list[tuple[str, str, Any, str]] = [
     ("channels", "name", "Fax", "channel_name_is_1_to_40_of_a_z_0_9_dash"),
@@ -99,7 +125,7 @@ UNKNOWN: list[tuple[str, Any, str, str]] = [
     ("channels", ["inapp", "inapp"], "channels_are_distinct", "a channel stands twice"),
     ("template_name", "nowhere", "template_name_is_known", "template 'nowhere' in column"),
 ]
-CASES = [("notifications", *case) for case in NOTIFICATION] + OTHERS
+CASES = [("notifications", *case) for case in NOTIFICATION] + OTHERS + HOOKS
 
 
 async def write(conn: Connection, table: str, **changed: Any) -> str:
