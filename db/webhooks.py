@@ -7,6 +7,7 @@ from db.pool import Executor
 from db.statements import load
 
 SQL = load("webhooks")
+AHEAD_COUNTED = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Whether it is ours; if not, in how many seconds the one at the head of the queue is tried again."""
+    """Whether it is ours; if not, how many stand before, and in how many seconds the first of them is tried again."""
 
     taken: bool
+    ahead: int
     due_in: float | None
 
 
@@ -65,10 +67,17 @@ async def place(executor: Executor, wanted: Place) -> Place:
 async def take_turn(executor: Executor, at: Place, seconds: float) -> Turn:
     """Take the turn for so many seconds, unless somebody has it or stands before. Safe to repeat."""
     row = await executor.fetchrow(
-        SQL["take_turn"], at.channel, at.endpoint, at.notification_id, at.ms, at.row, seconds
+        SQL["take_turn"],
+        at.channel,
+        at.endpoint,
+        at.notification_id,
+        at.ms,
+        at.row,
+        seconds,
+        AHEAD_COUNTED,
     )
     assert row is not None, "the statement always gives one row"
-    return Turn(row["taken"], row["due_in"])
+    return Turn(row["taken"], row["ahead"], row["due_in"])
 
 
 async def leave_turn(executor: Executor, at: Place, *, delivered: bool) -> None:

@@ -28,9 +28,10 @@ log = get("worker")
 
 PAGE = 500
 REMEMBERED = 10_000
-# How soon to look again: a little after the head of the queue is tried, else so often.
+# How soon to look again, for each that stands before: whoever delivers calls the next one, so this is only the net,
+# and a long queue must not be a storm.
 LOOK_SECONDS = 1.0
-LOOK_CAP_SECONDS = 60.0
+LOOK_CAP_SECONDS = 300.0
 BEHIND = "an earlier message to this endpoint is not through yet"
 
 
@@ -58,14 +59,11 @@ class Turns:
 
     async def take(self, place: Place, stream: str, seconds: float) -> Deferred | None:
         """None: go. The turn lasts for so many seconds, or until `leave`."""
-        if await self._behind_an_entry(place, stream):
-            return Deferred("waits_its_turn", BEHIND, LOOK_SECONDS)
+        if (entries := await self._entries_before(place, stream)) > 0:
+            return behind(entries)
         async with self._pool.acquire() as connection:
             turn = await webhooks.take_turn(connection, place, seconds)
-        if turn.taken:
-            return None
-        due_in = LOOK_SECONDS if turn.due_in is None else turn.due_in + LOOK_SECONDS
-        return Deferred("waits_its_turn", BEHIND, min(max(due_in, LOOK_SECONDS), LOOK_CAP_SECONDS))
+        return None if turn.taken else behind(turn.ahead, turn.due_in)
 
     async def leave(self, place: Place, job: Job, *, delivered: bool) -> None:
         """Never raises: what was sent was sent. A turn that is not given back runs out."""
@@ -79,19 +77,28 @@ class Turns:
         except OUTAGES as error:
             log.warning("webhook.turn_not_left", channel=self.channel, error=describe(error))
 
-    async def _behind_an_entry(self, place: Place, stream: str) -> bool:
-        """Entries below are those in flight, a handful: the stream holds nothing that is settled."""
+    async def _entries_before(self, place: Place, stream: str) -> int:
+        """How many there are for sure. Entries below are those in flight, a handful: the stream holds nothing that is
+        settled."""
         start, end = "-", f"({place.ms}-{place.row}"
         while True:
             page: Any
             async with self._nodes.at(stream) as redis:
                 page = await redis.xrange(stream, start, end, PAGE)
-            for entry_id, fields in page:
-                if entry_id not in self._done and place.endpoint in ("", user_of(fields)):
-                    return True
-            if len(page) < PAGE:
-                return False
+            before = [
+                entry_id
+                for entry_id, fields in page
+                if entry_id not in self._done and place.endpoint in ("", user_of(fields))
+            ]
+            if before or len(page) < PAGE:
+                return len(before)
             start = f"({page[-1][0].decode()}"
+
+
+def behind(ahead: int, due_in: float | None = None) -> Deferred:
+    """`due_in`: seconds until the first in the queue is tried again."""
+    seconds = max(due_in or 0.0, 0.0) + max(ahead, 1) * LOOK_SECONDS
+    return Deferred("waits_its_turn", BEHIND, min(seconds, LOOK_CAP_SECONDS))
 
 
 def user_of(fields: dict[bytes, bytes]) -> str | None:

@@ -27,14 +27,15 @@ LIMIT 1
 -- name: take_turn
 -- Whether nothing open stands before this place, and nobody else is sending; then the turn is ours until the lease
 -- runs out. In order of place by the index endpoint_queue_place; rows of what is settled are few, since whoever
--- leaves takes those before away. The turn is one row, so two who come at once queue up for it.
-WITH ahead AS (
-  SELECT q.notification_id
+-- leaves takes those before away. The turn is one row, so two who come at once queue up for it. How many stand before
+-- ($7 at most) and when the first of them is due say how soon to come back.
+WITH ahead AS MATERIALIZED (
+  SELECT q.notification_id, q.ms, q.row
   FROM notify.endpoint_queue q
   JOIN notify.deliveries d ON d.notification_id = q.notification_id AND d.channel = q.channel
   WHERE q.channel = $1 AND q.endpoint = $2 AND (q.ms, q.row) < ($4, $5)
     AND d.status IN ('pending', 'sending', 'retrying')
-  ORDER BY q.ms, q.row LIMIT 1
+  ORDER BY q.ms, q.row LIMIT $7
 ), turn AS (
   INSERT INTO notify.endpoint_turns AS t (channel, endpoint, notification_id, held_until)
   SELECT $1, $2, $3, clock_timestamp() + make_interval(secs => $6) WHERE NOT EXISTS (SELECT FROM ahead)
@@ -44,8 +45,10 @@ WITH ahead AS (
   RETURNING true AS taken
 )
 SELECT EXISTS (SELECT FROM turn) AS taken,
+       (SELECT count(*) FROM ahead) AS ahead,
        (SELECT extract(epoch FROM min(s.due_at) - clock_timestamp())::float8
-          FROM ahead a JOIN notify.scheduled s ON s.notification_id = a.notification_id AND $1 = ANY (s.channels)) AS due_in
+          FROM (SELECT notification_id FROM ahead ORDER BY ms, row LIMIT 1) h
+          JOIN notify.scheduled s ON s.notification_id = h.notification_id AND $1 = ANY (s.channels)) AS due_in
 
 -- name: leave_turn
 -- The turn is free again. What stood before is settled, and goes; so does what was delivered ($6), and then the next

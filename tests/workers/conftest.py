@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -131,9 +131,20 @@ class Road:
     @asynccontextmanager
     async def worker(self, *channels: str, **changes: Any) -> AsyncIterator[Stop]:
         """A worker process's main, stopped in two phases at the end."""
+        async with self.workers(channels or ("inapp",), changes) as stop:
+            yield stop
+
+    @asynccontextmanager
+    async def all_workers(self, **changes: Any) -> AsyncIterator[Stop]:
+        """The same for all channels there are, and will be."""
+        async with self.workers((), changes) as stop:
+            yield stop
+
+    @asynccontextmanager
+    async def workers(self, channels: Sequence[str], changes: dict[str, Any]) -> AsyncIterator[Stop]:
         stop = Stop()
         settings = self.settings.model_copy(update=changes)
-        running = asyncio.create_task(main(settings, channels or ("inapp",), stop))
+        running = asyncio.create_task(main(settings, channels, stop))
         try:
             yield stop
         finally:
