@@ -44,6 +44,7 @@ class Road:
     nodes: Nodes
     settings: Settings
     numbers: "count[int]" = field(default_factory=lambda: count(1))
+    appending: asyncio.Lock = field(default_factory=asyncio.Lock)  # ids only grow
 
     async def notify(self, channel: str = "inapp", **columns: Any) -> UUID:
         """A committed notification, without an entry."""
@@ -74,7 +75,8 @@ class Road:
 
     async def append(self, fields: dict[Any, Any], channel: str = "inapp", priority: str = "normal") -> bytes:
         stream = self.settings.keys.stream(channel, priority)
-        added = await self.redis.xadd(stream, fields, id=f"1700000000000-{next(self.numbers)}")
+        async with self.appending:
+            added = await self.redis.xadd(stream, fields, id=f"1700000000000-{next(self.numbers)}")
         assert isinstance(added, bytes)
         return added
 

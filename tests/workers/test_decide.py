@@ -13,6 +13,7 @@ from workers.decide import Fate, Rules, fate, settlement, verdict
 from workers.entries import Entry
 from workers.job import Job
 from workers.outcome import (
+    Deferred,
     Delivered,
     LeaseShort,
     Outcome,
@@ -160,3 +161,13 @@ def test_unknown_is_held_by_policy_or_at_the_end(facts: dict[str, Any]) -> None:
 
 def test_a_short_lease_settles_nothing() -> None:
     assert settlement(job(), LeaseShort(), MAIL, 0.5) is None
+
+
+@pytest.mark.parametrize(("attempts", "counted"), [(1, 0), (8, 7)])
+def test_what_is_deferred_counts_as_no_attempt_even_where_it_would_be_the_last(
+    attempts: int, counted: int
+) -> None:
+    settled = settlement(job(attempts=attempts), Deferred("circuit_open", "it fails", 30.0), MAIL, 0.5)
+    assert settled is not None
+    assert (settled.status, settled.event, settled.attempts) == (Status.RETRYING, "deferred", counted)
+    assert (settled.error_class, settled.retry_in, settled.dead) == ("circuit_open", 30.0, False)

@@ -1,6 +1,7 @@
 """Ordered endpoints: strict order, one at a time, through failures, across workers, and past a worker that died."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -46,7 +47,8 @@ async def promoting(road: Road, database: Database) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
         connection.terminate()
 
 
@@ -66,9 +68,9 @@ async def test_order_is_kept_through_failures_and_by_two_workers(
     far.double.menu.order(Kind.ANSWER, times=None, share=0.3, status=500)
     far.double.menu.order(Kind.RESET, times=None, share=0.1)
     async with promoting(road, database), road.worker("webhook", **QUICK), road.worker("webhook", **QUICK):
-        sent = [await road.send("webhook") for _ in range(40)]
-        assert await arrived(far, 40) == texts(sent)
-    assert far.double.menu.served > 5, "some did fail"
+        sent = [await road.send("webhook") for _ in range(20)]
+        assert await arrived(far, 20) == texts(sent)
+    assert far.double.menu.served > 2, "some did fail"
 
 
 async def test_without_ordering_a_failed_one_is_overtaken(
