@@ -120,9 +120,9 @@ def broken_rules(kind: str, config: Mapping[str, Any]) -> list[InvalidNotificati
     return []
 
 
-def broken_rule(problem: Any, model: type[BaseModel], within: str = "config") -> InvalidNotificationError:
-    """What pydantic says, as field and rule; `within` is the field that the model stands in."""
-    field = ".".join(filter(None, (within, *(str(part) for part in problem["loc"]))))
+def broken_rule(problem: Any, model: type[BaseModel]) -> InvalidNotificationError:
+    """What pydantic says, as field and rule."""
+    field = ".".join(("config", *(str(part) for part in problem["loc"])))
     if problem["type"] == "extra_forbidden":
         return InvalidNotificationError(field, f"is not known; known are {', '.join(model.model_fields)}")
     return InvalidNotificationError(field, str(problem["msg"]).removeprefix("Value error, "))

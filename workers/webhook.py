@@ -15,6 +15,7 @@ from db.webhooks import Place
 from outbox.egress import Egress
 from outbox.log import get
 from outbox.nodes import Nodes
+from outbox.rendering.renderers import Rendered
 from outbox.service import describe
 from outbox.streams import Keys
 from workers.circuit import Admission, Circuit, Sign
@@ -27,7 +28,6 @@ from workers.outcome import Deferred, Delivered, LeaseShort, Outcome, Permanent,
 from workers.posting import Answer, Post, Poster
 from workers.rendering import Rendering
 from workers.signing import sign
-from workers.templates import Rendered
 from workers.turns import BEHIND, Turns
 
 log = get("worker")

@@ -1,10 +1,10 @@
 """The routes of /v1/channels: channels are rows, and workers notice within a second what has changed."""
 
 import re
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import asyncpg
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -15,8 +15,9 @@ from db.pool import Pool
 from outbox.api.auth import require
 from outbox.api.body import parse_object, read_json_bytes
 from outbox.api.notifications import ACQUIRE_SECONDS, PrettyResponse
-from outbox.api.problems import ProblemError
-from outbox.channel_config import broken_rule, broken_rules, without_secrets
+from outbox.api.problems import ProblemError, refused
+from outbox.api.reading import read
+from outbox.channel_config import broken_rules, without_secrets
 from outbox.envelope import ChannelName
 from outbox.errors import InvalidNotificationError
 from outbox.settings import Settings
@@ -52,9 +53,6 @@ class Changed(Body):
     enabled: bool | None = None
     max_attempts: int | None = Field(None, ge=1, le=100)
     on_unknown: Literal["resend", "hold"] | None = None
-
-
-M = TypeVar("M", bound=Body)
 
 
 class Channels:
@@ -135,26 +133,17 @@ class Channels:
         return found
 
 
-def read(model: type[M], document: dict[str, Any]) -> M:
-    """Raises ProblemError, 422, naming each field."""
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        raise invalid(*(broken_rule(problem, model, within="") for problem in problems)) from None
-
-
 def refuse_null(document: dict[str, Any]) -> None:
     if nulls := [key for key, value in document.items() if value is None]:
-        raise invalid(*(InvalidNotificationError(key, "must not be null; leave it out") for key in nulls))
+        raise refused(*(InvalidNotificationError(key, "must not be null; leave it out") for key in nulls))
 
 
 def check_config(kind: str, config: dict[str, Any]) -> None:
     """Raises ProblemError, 422."""
     if (odd := unstorable(config, CONFIG_DEPTH)) is not None:
-        raise invalid(InvalidNotificationError("config", odd))
+        raise refused(InvalidNotificationError("config", odd))
     if broken := broken_rules(kind, config):
-        raise invalid(*broken)
+        raise refused(*broken)
 
 
 def unstorable(value: Any, depth: int) -> str | None:
@@ -171,11 +160,6 @@ def unstorable(value: Any, depth: int) -> str | None:
         case _:
             return None
     return next((why for part in parts if (why := unstorable(part, depth - 1)) is not None), None)
-
-
-def invalid(*errors: InvalidNotificationError) -> ProblemError:
-    detail = str(errors[0]) if len(errors) == 1 else f"{len(errors)} rules are broken; the first: {errors[0]}"
-    return ProblemError(422, "invalid-channel", detail, errors)
 
 
 def wanted_version(request: Request) -> int | None:

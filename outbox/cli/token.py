@@ -26,7 +26,8 @@ def token(
     scope: Annotated[
         Scope,
         typer.Option(
-            help="user: read the own inbox. producer: create notifications and follow them. admin: change channels."
+            help="user: read the own inbox. producer: create notifications and follow them. admin: see failures, "
+            "change channels and templates."
         ),
     ] = Scope.USER,
     days: Annotated[float, typer.Option(min=0.001, max=3650, help="How long it holds.")] = 1,

@@ -26,7 +26,10 @@ def admin_api(api: httpx.AsyncClient, settings: Settings) -> httpx.AsyncClient:
 
 
 def broken(answer: httpx.Response) -> list[tuple[str, str]]:
-    return problem(answer, 422, "invalid-channel")
+    return problem(
+        answer,
+        422,
+    )
 
 
 async def test_a_producer_s_token_is_not_enough(api: httpx.AsyncClient) -> None:
@@ -84,7 +87,7 @@ async def test_a_name_that_is_taken_is_a_conflict(admin_api: httpx.AsyncClient) 
         ({"max_attempts": "3"}, "max_attempts", "valid integer"),
         ({"enabled": "yes"}, "enabled", "valid boolean"),
         ({"on_unknown": "drop"}, "on_unknown", "'resend' or 'hold'"),
-        ({"colour": "red"}, "colour", "is not known; known are name, kind, config"),
+        ({"colour": "red"}, "colour", "is not known here; known are name, kind, config"),
         ({"config": []}, "config", "valid dictionary"),
         ({"config": {"url": "http://user:pw@x/"}}, "config.url", "must not be written into a config"),
         ({"config": {"url": "http://user@x/"}}, "config.url", "must not hold a login"),
