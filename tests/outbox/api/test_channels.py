@@ -26,10 +26,7 @@ def admin_api(api: httpx.AsyncClient, settings: Settings) -> httpx.AsyncClient:
 
 
 def broken(answer: httpx.Response) -> list[tuple[str, str]]:
-    return problem(
-        answer,
-        422,
-    )
+    return problem(answer, 422, "invalid")
 
 
 async def test_a_producer_s_token_is_not_enough(api: httpx.AsyncClient) -> None:
