@@ -332,3 +332,32 @@ async def test_one_user_s_hanging_endpoint_does_not_hold_up_another_s(road: Road
     rows = await road.admin.fetch("SELECT detail FROM notify.delivery_events WHERE event = 'deferred'")
     assert rows, "what the endpoint's share of the lane does not hold is put off"
     assert {json.loads(row["detail"])["error_class"] for row in rows} == {"crowded"}
+
+
+async def test_a_delivery_does_not_wait_for_ever_for_an_endpoint_that_is_down(
+    road: Road, far: Receiver
+) -> None:
+    """Its notification is older than the channel waits, and the circuit is open."""
+    await lead(road, far.double.url, give_up_after_hours=1)
+    far.double.menu.order(Kind.ANSWER, times=None, status=500)
+    async with road.worker("webhook", **LIVELY):
+        for one in [await road.send("webhook") for _ in range(5)]:
+            await road.until(one, "retrying", "webhook")
+        old = await road.notify("webhook")
+        await road.admin.execute(
+            "UPDATE notify.notifications SET created_at = created_at - interval '2 hours' WHERE id = $1", old
+        )
+        await road.entry(old, "webhook")
+        events = await settled(road, old, "failed")
+    assert [(event, detail["error_class"]) for event, detail in events] == [("failed", "endpoint_down")]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://169.254.169.254/latest/meta-data", "https://[::ffff:10.0.0.1]/", "https://0/"]
+)
+async def test_an_address_inside_is_a_dead_letter_at_once(road: Road, far: Receiver, url: str) -> None:
+    await lead(road, url)
+    async with road.worker("webhook"):
+        events = await settled(road, await road.send("webhook"), "failed")
+    assert [(event, detail["error_class"]) for event, detail in events] == [("failed", "egress")]
+    assert "OUTBOX_EGRESS_ALLOW" in events[0][1]["reason"]
