@@ -44,7 +44,7 @@ class Claimant:
     worker: str
     token: UUID
     lease_seconds: float
-    contacts: bool  # also look up contact, suppression and template
+    contacts: bool  # also look up contact, suppression and template: not for in-app
 
 
 class Claim(NamedTuple):

@@ -27,6 +27,9 @@ class Health:
     def add(self, name: str, check: Check) -> None:
         self.checks[name] = check
 
+    def remove(self, name: str) -> None:
+        self.checks.pop(name, None)
+
     def failing(self) -> dict[str, str]:
         return {name: why for name, check in self.checks.items() if (why := check()) is not None}
 

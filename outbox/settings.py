@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from outbox.egress import Egress
 from outbox.errors import SettingsError
 from outbox.nodes import is_cluster
 from outbox.signing import derive
@@ -55,6 +56,11 @@ def refuse_other_placeholders(value: str) -> str:
 def split(value: object) -> object:
     """A list as people write it in an environment: with commas."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def refuse_odd_entries(value: list[str]) -> list[str]:
+    Egress.parse(value)
+    return value
 
 
 DatabaseUrl = Annotated[SecretStr, scheme("postgresql", "postgres")]
@@ -140,6 +146,10 @@ class Settings(BaseSettings):
     recipient_url: RecipientUrl | None = None
     recipient_token: SecretStr | None = None
     recipient_cache: Annotated[float, Field(ge=0)] = 60
+    # Where webhooks may go besides the public Internet: 10.1.0.0/16,hooks.internal:8443
+    egress_allow: Annotated[
+        list[str], NoDecode, BeforeValidator(split), AfterValidator(refuse_odd_entries)
+    ] = []
 
     gateway_queue: PositiveInt = 256
     gateway_reconcile: Seconds = 30
@@ -158,6 +168,11 @@ class Settings(BaseSettings):
     def keys(self) -> Keys:
         """The names used in Redis."""
         return Keys(self.redis_prefix)
+
+    @cached_property
+    def egress(self) -> Egress:
+        """Where connections may go to whose address somebody else names."""
+        return Egress.parse(self.egress_allow)
 
     @property
     def database(self) -> str:

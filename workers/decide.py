@@ -186,6 +186,9 @@ def retry(job: Job, error_class: str, reason: str, delay: float) -> Settlement:
 
 def deferred(job: Job, outcome: Deferred, rules: Rules, chance: float) -> Settlement:
     """Nobody was asked, so the attempt is taken back."""
+    if outcome.exact:
+        settled = unmade(job, Status.DEFERRED, outcome.reason, error_class=outcome.error_class)
+        return settled._replace(retry_in=outcome.retry_after or 0.0)
     delay = rules.backoff.deferral(job.age(), chance, outcome.retry_after)
     if job.age() > PATIENCE_SECONDS:
         return retry(job, outcome.error_class, outcome.reason, delay)

@@ -125,5 +125,5 @@ class Descent:
         soonest = min(step.wait for step in self.steps)
         tried = tuple(step.tried for step in self.steps)
         return Deferred(
-            kinds.pop() if len(kinds) == 1 else "circuit_open", reason, soonest, True, None, tried
+            kinds.pop() if len(kinds) == 1 else "circuit_open", reason, soonest, lane=True, tried=tried
         )

@@ -1,12 +1,14 @@
-"""The worker process: for each channel and lane a runner of its own, beside the probes."""
+"""The worker process: for each channel and lane a runner of its own, as rows come and go, beside the probes."""
 
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import asyncpg
 from redis.asyncio.retry import Retry
@@ -20,9 +22,10 @@ from outbox.probes import Health, serve_probes
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
 from outbox.streams import LANES
-from workers.common import Common
+from workers.common import Brake, Common
 from workers.decide import Rules
 from workers.email import Email, Outside
+from workers.follow import Fleet
 from workers.inapp import InApp
 from workers.job import Channel
 from workers.mirror import Mirror
@@ -34,11 +37,15 @@ from workers.runner import Lane, Runner
 from workers.settler import Settler
 from workers.shutdown import CLOSE_CHANNEL, CLOSE_POOL, SHIELD
 from workers.sms import Sms
+from workers.webhook import Ground, Site, Webhook
 
 log = get("worker")
 
 # In-app is only a transaction: large batches, in which a thousand are quicker than ten alone.
 INAPP_CAPACITY = 1_000
+# A lane takes a connection to claim and one to settle, for a moment each: this is enough for many channels.
+POOL_CONNECTIONS = 32
+NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
 def inapp(settings: Settings, _: Common) -> Channel:
@@ -49,7 +56,10 @@ def email(settings: Settings, common: Common) -> Channel:
     return Email(settings.worker_concurrency, settings.worker_lease, Outside.of(settings), common)
 
 
+# The kinds of which there is one channel, named as the kind is. Of webhooks there may be any number.
 CHANNELS: dict[str, Callable[[Settings, Common], Channel]] = {"inapp": inapp, "email": email, "sms": Sms}
+WEBHOOK = "webhook"
+SEEDED = frozenset({"inapp", "email", "sms", "push", "webhook"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +71,25 @@ class Shared:
     nodes: Nodes
     rates: Rates
     health: Health
-    stop: Stop
     recipients: Recipients
 
 
 async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
-    """Work on these channels until asked to stop. Raises SettingsError for a channel without a module here."""
+    """Work on these channels, or on all if none is named, until asked to stop. Raises SettingsError for a name that
+    has no worker here."""
     names = check(channels)
-    pool = await open_pool(settings.database, name="worker", size=2 * len(names) * len(LANES) + 2)
+    pool = await open_pool(settings.database, name="worker", size=POOL_CONNECTIONS)
     recipients = await from_settings(settings, pool)
     rates = Rates(settings.redis, settings.redis_prefix, settings.rates_without_redis)
-    shared = Shared(settings, pool, connect(settings.redis), rates, Health(), stop, recipients)
+    shared = Shared(settings, pool, connect(settings.redis), rates, Health(), recipients)
+    fleet = Fleet(pool, partial(run_channel, shared), workable, names)
+    mirror = Mirror(pool, shared.nodes, settings.keys)
     try:
         async with asyncio.TaskGroup() as tasks:
-            for name in names:
-                common = Common(name, database=pool, rates=shared.rates)
-                for lane in LANES:
-                    tasks.create_task(run_lane(shared, lane.value, common))
-            mirror = Mirror(pool, shared.nodes, settings.keys)
+            tasks.create_task(fleet.run(stop))
             tasks.create_task(run_loop("mirror dead letters", mirror.step, asyncio.Event(), stop))
             tasks.create_task(serve_probes(shared.health, settings.host, settings.worker_port, stop))
-            log.info("worker.started", channels=names, port=settings.worker_port)
+            log.info("worker.started", channels=names or "all", port=settings.worker_port)
     finally:
         await shared.nodes.aclose()
         await recipients.close()
@@ -90,34 +98,63 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
 
 
 def check(channels: Sequence[str]) -> list[str]:
-    known = ", ".join(CHANNELS)
-    if not channels:
-        raise SettingsError(f"name at least one channel to work on; available: {known}")
+    known = ", ".join((*CHANNELS, WEBHOOK))
     for name in channels:
-        if name not in CHANNELS:
+        if name in SEEDED - {*CHANNELS, WEBHOOK} or not NAME.fullmatch(name):
             raise SettingsError(f"channel {name!r} has no worker here; available: {known}")
     return list(dict.fromkeys(channels))
 
 
-async def run_lane(shared: Shared, lane: str, common: Common) -> None:
-    settings, name = shared.settings, common.channel
-    channel = CHANNELS[name](settings, common)
+def workable(name: str, kind: str) -> bool:
+    return kind == WEBHOOK or (kind in CHANNELS and name == kind)
+
+
+def maker(shared: Shared, common: Common, kind: str) -> Callable[[], Channel]:
+    """Makes a channel for one lane; what its lanes share is made here."""
+    settings = shared.settings
+    if kind != WEBHOOK:
+        return partial(CHANNELS[kind], settings, common)
+    ground = Ground(
+        shared.pool,
+        shared.nodes,
+        settings.keys,
+        settings.egress,
+        settings.worker_concurrency,
+        settings.worker_lease,
+    )
+    return partial(Webhook, Site(common.channel, ground))
+
+
+async def run_channel(shared: Shared, name: str, kind: str, stop: Stop) -> None:
+    """Its lanes, until asked to stop."""
+    common = Common(name, database=shared.pool, rates=shared.rates)
+    make = maker(shared, common, kind)
+    async with asyncio.TaskGroup() as tasks:
+        for lane in LANES:
+            tasks.create_task(run_lane(shared, make(), lane.value, common.brake, stop))
+
+
+async def run_lane(shared: Shared, channel: Channel, lane: str, brake: Brake, stop: Stop) -> None:
+    settings, name = shared.settings, channel.name
     source = Source(settings.keys.stream(name, lane), consumer_name(), settings.worker_lease)
     own = connect(settings.redis)
     rules = Rules(
-        Backoff(settings.retry_base, settings.retry_cap), channel.outward, needs_contact=channel.outward
+        Backoff(settings.retry_base, settings.retry_cap),
+        channel.outward,
+        needs_contact=channel.outward and not isinstance(channel, Webhook),
     )
     grace = settings.shutdown_grace
     settler = Settler(shared.pool, shared.nodes, channel, source.stream, grace * SHIELD)
     runner = Runner(
-        Lane(lane, channel, rules, shared.pool, Reader(own, source), common.brake, shared.recipients),
+        Lane(lane, channel, rules, shared.pool, Reader(own, source), brake, shared.recipients),
         settler,
         grace,
     )
     shared.health.add(f"{name}.{lane}", runner.trouble)
     try:
-        await runner.run(shared.stop)
+        await runner.run(stop)
     finally:
+        shared.health.remove(f"{name}.{lane}")
         await close_channel(channel, grace * CLOSE_CHANNEL)
         await own.aclose()
 

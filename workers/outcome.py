@@ -81,12 +81,15 @@ class Unknown:
 @dataclass(frozen=True, slots=True)
 class Deferred:
     """Nobody was asked, because it would have been in vain or too much: later, and it counts as no attempt.
-    `lane`: it would be the same with every other delivery of this lane."""
+    `lane`: it would be the same with every other delivery of this lane. `exact`: it is known when the
+    time has come, and whoever defers decides when to give up; otherwise the waits grow with its age, and end in the
+    dead letters."""
 
     error_class: str
     reason: str
     retry_after: float | None = None
     lane: bool = False
+    exact: bool = False
     provider: str | None = None
     tried: tuple[Tried, ...] = ()
 
@@ -100,7 +103,9 @@ Outcome = Delivered | Transient | Throttled | Permanent | RecipientGone | Unknow
 Failure = Transient | Throttled | Permanent | RecipientGone | Unknown | Deferred
 
 # Classes of errors that come before a request has reached anybody.
-NOT_SENT = frozenset({"connection", "tls", "timeout", "config", "circuit_open", "rate_limited", "ask"})
+NOT_SENT = frozenset(
+    {"connection", "tls", "timeout", "config", "circuit_open", "rate_limited", "ask", "egress"}
+)
 
 
 def error_class(failure: Failure) -> str:

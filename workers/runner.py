@@ -130,7 +130,7 @@ class Runner:
             source.consumer,
             self._token,
             source.lease_seconds,
-            self.lane.rules.needs_contact,
+            self.channel.outward,
         )
         ends = time.monotonic() + source.lease_seconds
         async with self.lane.pool.acquire() as connection:

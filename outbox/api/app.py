@@ -5,6 +5,7 @@ from starlette.middleware import Middleware
 
 from db.pool import Pool
 from outbox.api.bounces import Bounces
+from outbox.api.channels import Channels
 from outbox.api.dead_letters import DeadLetters
 from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
@@ -30,6 +31,7 @@ def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
             *Unsubscribe(settings, pool).routes(),
             *TwilioCallbacks(settings, pool).routes(),
             *Preferences(settings, pool).routes(),
+            *Channels(settings, pool).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,

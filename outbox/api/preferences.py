@@ -11,7 +11,7 @@ from starlette.routing import Route
 from db import preferences
 from db.pool import Pool
 from db.preferences import Preference
-from outbox.api.auth import refusal
+from outbox.api.auth import refusal, require
 from outbox.api.body import parse_object, read_json_bytes
 from outbox.api.problems import refused
 from outbox.api.reading import read

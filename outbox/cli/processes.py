@@ -65,15 +65,15 @@ def worker(
     Health and metrics are on OUTBOX_WORKER_PORT (9102).
 
     [bold]Examples[/bold]
-      outbox worker                           all channels in one process
+      outbox worker                           all channels in one process, new ones as they are added
       outbox worker email                     e-mail alone, to scale it by itself
       OUTBOX_WORKER_PORT=9112 outbox worker inapp
     """
     from outbox.local import env
     from outbox.settings import state_dir
-    from workers.main import CHANNELS, main
+    from workers.main import main
 
-    wanted = channels or list(CHANNELS)
+    wanted = channels or []  # all, those added later among them
     env.adopt(state_dir())  # a channel's config names variables, such as SMTP_URL
     run("worker", "worker_port", lambda settings, stop: main(settings, wanted, stop))
 

@@ -15,6 +15,7 @@ class Scope(StrEnum):
     USER = "user"
     PRODUCER = "producer"
     BOUNCES = "bounces"
+    ADMIN = "admin"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,8 +27,8 @@ def token(
     scope: Annotated[
         Scope,
         typer.Option(
-            help="user: read the own inbox. producer: create notifications and follow them. "
-            "bounces: hand in mails that came back."
+            help="user: read the own inbox. producer: create notifications and follow them. admin: see failures, "
+            "change channels and templates. bounces: hand in mails that came back."
         ),
     ] = Scope.USER,
     days: Annotated[float, typer.Option(min=0.001, max=3650, help="How long it holds.")] = 1,

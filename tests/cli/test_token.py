@@ -20,6 +20,6 @@ async def test_a_token_holds(outbox: Command, configured: Settings, scope: str) 
 
 
 async def test_an_unknown_scope_is_refused(outbox: Command, configured: Settings) -> None:
-    result = await outbox("token", "--user", "alice", "--scope", "admin")
+    result = await outbox("token", "--user", "alice", "--scope", "root")
     assert result.exit_code == 2
     assert "admin" in result.stderr

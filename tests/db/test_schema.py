@@ -31,6 +31,13 @@ GOOD: dict[str, dict[str, Any]] = {
     "suppressions": {"channel": "email", "address": "ann@example.org", "reason": "bounce"},
     "provider_events": {"provider": "sendgrid", "event_id": "e1"},
     "templates": {"name": "receipt", "channel": "email"},
+    "webhook_endpoints": {
+        "channel": "webhook",
+        "user_id": "u-1",
+        "url": "https://hooks.example.com/in?a=b",
+        "secrets": ["env:A", "env:B"],
+        "enabled": True,
+    },
     "inbox_counters": {"user_id": "u-1", "unread": 0},
     "outbox": {"event_type": "order.paid", "user_id": "u-1", "origin": "producer"},
 }
@@ -65,6 +72,25 @@ NOTIFICATION: list[tuple[str, Any, str]] = [
     ("digest_key", LONG, "digest_key_is_1_to_255_printable_characters"),
     *(("digest_key", text, "digest_key_is_1_to_255_printable_characters") for text in UNPRINTABLE),
     ("digest_window", 60, "digest_window_is_given_with_digest_key"),
+]
+HOOKS: list[tuple[str, str, Any, str]] = [
+    ("webhook_endpoints", "user_id", "a\tb", "endpoint_user_id_is_1_to_200_printable_characters"),
+    *(
+        ("webhook_endpoints", "url", url, "url_is_http_or_a_reference")
+        for url in (
+            "ftp://x",
+            "https://a b",
+            "https://é",
+            "https://",
+            "env:",
+            "env:A B",
+            f"https://{'x' * 2000}",
+        )
+    ),
+    *(
+        ("webhook_endpoints", "secrets", secrets, "secrets_are_up_to_5_references")
+        for secrets in (["whsec_abc"], ["env:A", None], ["env:A"] * 6, [""], ["env:A env:B x"])
+    ),
 ]
 OTHERS: list[tuple[str, str, Any, str]] = [
     ("channels", "name", "Fax", "channel_name_is_1_to_40_of_a_z_0_9_dash"),
@@ -127,7 +153,7 @@ UNKNOWN: list[tuple[str, Any, str, str]] = [
     ("template_name", "nowhere", "template_name_is_known", "template 'nowhere' in column"),
 ]
 LEFT_OUT = "left_out_is_canceled_or_expired"
-CASES = [("notifications", *case) for case in NOTIFICATION] + OTHERS
+CASES = [("notifications", *case) for case in NOTIFICATION] + OTHERS + HOOKS
 
 
 async def write(conn: Connection, table: str, **changed: Any) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -44,6 +44,7 @@ class Road:
     nodes: Nodes
     settings: Settings
     numbers: "count[int]" = field(default_factory=lambda: count(1))
+    appending: asyncio.Lock = field(default_factory=asyncio.Lock)  # ids only grow
 
     async def notify(self, channel: str = "inapp", **columns: Any) -> UUID:
         """A committed notification, without an entry."""
@@ -74,7 +75,8 @@ class Road:
 
     async def append(self, fields: dict[Any, Any], channel: str = "inapp", priority: str = "normal") -> bytes:
         stream = self.settings.keys.stream(channel, priority)
-        added = await self.redis.xadd(stream, fields, id=f"1700000000000-{next(self.numbers)}")
+        async with self.appending:
+            added = await self.redis.xadd(stream, fields, id=f"1700000000000-{next(self.numbers)}")
         assert isinstance(added, bytes)
         return added
 
@@ -131,9 +133,20 @@ class Road:
     @asynccontextmanager
     async def worker(self, *channels: str, **changes: Any) -> AsyncIterator[Stop]:
         """A worker process's main, stopped in two phases at the end."""
+        async with self.workers(channels or ("inapp",), changes) as stop:
+            yield stop
+
+    @asynccontextmanager
+    async def all_workers(self, **changes: Any) -> AsyncIterator[Stop]:
+        """The same for all channels there are, and will be."""
+        async with self.workers((), changes) as stop:
+            yield stop
+
+    @asynccontextmanager
+    async def workers(self, channels: Sequence[str], changes: dict[str, Any]) -> AsyncIterator[Stop]:
         stop = Stop()
         settings = self.settings.model_copy(update=changes)
-        running = asyncio.create_task(main(settings, channels or ("inapp",), stop))
+        running = asyncio.create_task(main(settings, channels, stop))
         try:
             yield stop
         finally:

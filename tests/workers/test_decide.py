@@ -172,7 +172,7 @@ def test_a_short_lease_settles_nothing() -> None:
 def test_what_nobody_was_asked_for_costs_no_attempt() -> None:
     settled = settlement(job(attempts=8), Deferred("circuit_open", "all are down", 5), MAIL, 0.0)
     assert settled is not None
-    assert (settled.status, settled.event, settled.attempts) == (Status.RETRYING, "deferred", 7)
+    assert (settled.status, settled.event, settled.attempts) == (Status.DEFERRED, "deferred", 7)
     assert (settled.retry_in, settled.dead, settled.sends) == (5, False, 0)
 
 
@@ -208,3 +208,12 @@ def test_the_timeline_tells_who_was_tried_before_and_what_left() -> None:
         ],
         "sends": 2,
     }
+
+
+@pytest.mark.parametrize(("attempts", "counted"), [(1, 0), (8, 7)])
+def test_what_waits_for_a_known_moment_counts_as_no_attempt(attempts: int, counted: int) -> None:
+    outcome = Deferred("waits_its_turn", "others stand before it", 30.0, exact=True)
+    settled = settlement(job(attempts=attempts, age=2 * PATIENCE_SECONDS), outcome, MAIL, 0.5)
+    assert settled is not None
+    assert (settled.status, settled.event, settled.attempts) == (Status.DEFERRED, "deferred", counted)
+    assert (settled.error_class, settled.retry_in, settled.dead) == ("waits_its_turn", 30.0, False)

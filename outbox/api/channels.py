@@ -1,0 +1,203 @@
+"""The routes of /v1/channels: channels are rows, and workers notice within a second what has changed."""
+
+import re
+from typing import Any, Literal
+
+import asyncpg
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from db import channels
+from db.channels import Change, Channel, NewChannel
+from db.pool import Pool
+from outbox.api.auth import require
+from outbox.api.body import parse_object, read_json_bytes
+from outbox.api.notifications import ACQUIRE_SECONDS, PrettyResponse
+from outbox.api.problems import ProblemError, refused
+from outbox.api.reading import read
+from outbox.channel_config import broken_rules, without_secrets
+from outbox.envelope import ChannelName
+from outbox.errors import InvalidNotificationError
+from outbox.settings import Settings
+from outbox.tokens import Scope
+
+BODY_BYTES = 64 * 1024
+CONFIG_DEPTH = 8
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class Body(BaseModel):
+    """What both requests may hold. Strict: "true" is no boolean."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Added(Body):
+    """POST /v1/channels."""
+
+    name: ChannelName
+    # Of every other kind there is the one channel that the schema brings.
+    kind: Literal["webhook"] = "webhook"
+    config: dict[str, Any] = {}
+    enabled: bool = True
+    max_attempts: int = Field(8, ge=1, le=100)
+    on_unknown: Literal["resend", "hold"] = "resend"
+
+
+class Changed(Body):
+    """PATCH /v1/channels/{name}: a config is given whole."""
+
+    config: dict[str, Any] | None = None
+    enabled: bool | None = None
+    max_attempts: int | None = Field(None, ge=1, le=100)
+    on_unknown: Literal["resend", "hold"] | None = None
+
+
+class Channels:
+    """The handlers, and what they share: the settings and the service's pool."""
+
+    def __init__(self, settings: Settings, pool: Pool) -> None:
+        self.settings, self.pool = settings, pool
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/v1/channels", self.add, methods=["POST"]),
+            Route("/v1/channels", self.list, methods=["GET"]),
+            Route("/v1/channels/{name}", self.show, methods=["GET"]),
+            Route("/v1/channels/{name}", self.change, methods=["PATCH"]),
+            Route("/v1/channels/{name}", self.remove, methods=["DELETE"]),
+        ]
+
+    async def add(self, request: Request) -> Response:
+        require(request, self.settings, Scope.ADMIN)
+        body = read(Added, parse_object(await read_json_bytes(request, BODY_BYTES)))
+        check_config(body.kind, body.config)
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+            added = await channels.add(conn, NewChannel(**body.model_dump()))
+        if added is None:
+            raise ProblemError(
+                409, "channel-exists", f"There is a channel {body.name} already; PATCH changes it."
+            )
+        location = f"{self.settings.public_api_url}/v1/channels/{added.name}"
+        return shown(added, 201, {"Location": location})
+
+    async def list(self, request: Request) -> Response:
+        require(request, self.settings, Scope.ADMIN)
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+            every = await channels.all_channels(conn)
+        return PrettyResponse({"channels": [described(channel) for channel in every]})
+
+    async def show(self, request: Request) -> Response:
+        require(request, self.settings, Scope.ADMIN)
+        return shown(await self.find(request.path_params["name"]))
+
+    async def change(self, request: Request) -> Response:
+        require(request, self.settings, Scope.ADMIN)
+        name, version = request.path_params["name"], wanted_version(request)
+        document = parse_object(await read_json_bytes(request, BODY_BYTES))
+        refuse_null(document)
+        body = read(Changed, document)
+        found = await self.find(name)
+        if body.config is not None:
+            check_config(found.kind, body.config)
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+            changed = await channels.change(conn, Change(name, version, **body.model_dump()))
+        if changed is None:
+            raise changed_meanwhile(found)
+        return shown(changed)
+
+    async def remove(self, request: Request) -> Response:
+        """Only what nothing was sent to: 409 otherwise. Producers are kept waiting for half a second at most."""
+        require(request, self.settings, Scope.ADMIN)
+        name, version = request.path_params["name"], wanted_version(request)
+        found = await self.find(name)
+        try:
+            async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+                removed = await channels.remove(conn, name, version)
+        except asyncpg.RestrictViolationError as error:
+            raise ProblemError(409, "channel-in-use", f"{error}. {error.hint or ''}".strip()) from None
+        except asyncpg.LockNotAvailableError:
+            busy = "Producers are writing all the time; try again in a moment."
+            raise ProblemError(503, "busy", busy, headers={"Retry-After": "2"}) from None
+        if not removed:
+            raise changed_meanwhile(found)
+        return Response(status_code=204)
+
+    async def find(self, name: str) -> Channel:
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+            found = await channels.channel(conn, name) if not UNSTORABLE.search(name) else None
+        if found is None:
+            raise ProblemError(404, "not-found", "There is no such channel; GET /v1/channels lists them.")
+        return found
+
+
+def refuse_null(document: dict[str, Any]) -> None:
+    if nulls := [key for key, value in document.items() if value is None]:
+        raise refused(*(InvalidNotificationError(key, "must not be null; leave it out") for key in nulls))
+
+
+def check_config(kind: str, config: dict[str, Any]) -> None:
+    """Raises ProblemError, 422."""
+    if (odd := unstorable(config, CONFIG_DEPTH)) is not None:
+        raise refused(InvalidNotificationError("config", odd))
+    if broken := broken_rules(kind, config):
+        raise refused(*broken)
+
+
+def unstorable(value: Any, depth: int) -> str | None:
+    """Why jsonb, or a person, could not hold it."""
+    if depth < 0:
+        return f"must not be nested deeper than {CONFIG_DEPTH} levels"
+    match value:
+        case str() if UNSTORABLE.search(value):
+            return "must not contain NUL characters or unpaired surrogates"
+        case dict():
+            parts = [*value.keys(), *value.values()]
+        case list():
+            parts = value
+        case _:
+            return None
+    return next((why for part in parts if (why := unstorable(part, depth - 1)) is not None), None)
+
+
+def wanted_version(request: Request) -> int | None:
+    """Of If-Match (RFC 9110 §13.1.1); None for `*`. Raises ProblemError: 428 without one (RFC 6585 §3), so that nobody
+    overwrites what they have not seen; 412 for a tag that was never given out."""
+    tag = request.headers.get("if-match")
+    if tag is None:
+        raise ProblemError(
+            428,
+            "precondition-required",
+            "Send If-Match with the ETag that GET gave, or * to change whatever is there.",
+        )
+    if tag.strip() == "*":
+        return None
+    if not (match := re.fullmatch(r'"([1-9][0-9]{0,8})"', tag.strip())):
+        raise ProblemError(412, "precondition-failed", "If-Match holds no ETag of a channel.")
+    return int(match[1])
+
+
+def changed_meanwhile(found: Channel) -> ProblemError:
+    return ProblemError(
+        412, "precondition-failed", f"Channel {found.name} has changed meanwhile: GET it, and decide again."
+    )
+
+
+def shown(channel: Channel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    tagged = {"ETag": f'"{channel.version}"', "Cache-Control": "no-store"} | (headers or {})
+    return PrettyResponse(described(channel), status, headers=tagged)
+
+
+def described(channel: Channel) -> dict[str, Any]:
+    return {
+        "name": channel.name,
+        "kind": channel.kind,
+        "enabled": channel.enabled,
+        "config": without_secrets(channel.config),
+        "max_attempts": channel.max_attempts,
+        "on_unknown": channel.on_unknown,
+        "version": channel.version,
+        "updated_at": channel.updated_at.isoformat(),
+    }

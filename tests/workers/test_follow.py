@@ -1,0 +1,96 @@
+"""Channels as rows: a running worker begins and ends their lanes as rows come and go."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from outbox.local.doubles.webhook import Receiver
+from tests.workers.conftest import Road, eventually
+from tests.workers.hooks import ALLOW, SECRET, lead, receiver
+from workers.follow import moves
+
+
+@pytest.fixture
+async def far(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Receiver]:
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+    async with receiver() as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("running", "wanted", "end", "begin"),
+    [
+        ({}, {"a": "webhook"}, [], ["a"]),
+        ({"a": "webhook"}, {"a": "webhook"}, [], []),
+        ({"a": "webhook"}, {}, ["a"], []),
+        ({"a": "webhook"}, {"a": "email"}, ["a"], []),
+        ({"a": "webhook", "b": "webhook"}, {"b": "webhook", "c": "webhook"}, ["a"], ["c"]),
+    ],
+)
+def test_moves(running: dict[str, str], wanted: dict[str, str], end: list[str], begin: list[str]) -> None:
+    assert moves(running, wanted) == (end, begin)
+
+
+async def test_a_channel_added_by_sql_is_worked_on_within_about_a_second(road: Road, far: Receiver) -> None:
+    async with road.all_workers(**ALLOW):
+        await road.until(await road.send(), "delivered")  # the worker is up, with the channels it has found
+        await lead(road, far.double.url, channel="billing-hooks")
+        added_at = asyncio.get_running_loop().time()
+        notification_id = await road.send("billing-hooks")
+        await far.double.box.wait(1)
+        assert asyncio.get_running_loop().time() - added_at < 3, "a look a second, on a busy machine"
+        await road.until(notification_id, "delivered", "billing-hooks")
+    assert far.double.box.messages[0].id == str(notification_id)
+
+
+async def test_a_channel_that_is_removed_loses_its_lanes(road: Road, far: Receiver) -> None:
+    await lead(road, far.double.url, channel="short-lived")
+    stream = road.settings.keys.stream("short-lived")
+
+    async def consumers() -> int:
+        if not await road.redis.exists(stream):
+            return 0
+        groups = await road.redis.xinfo_groups(stream)
+        return int(groups[0]["consumers"])
+
+    async def at_work() -> bool:
+        return await consumers() == 1
+
+    async def gone() -> bool:
+        return await consumers() == 0
+
+    async with road.all_workers(**ALLOW):
+        await eventually(at_work, "a worker reads the channel's stream")
+        await road.admin.execute("DELETE FROM notify.channels WHERE name = 'short-lived'")
+        await eventually(gone, "the worker has left it")
+        await road.until(await road.send(), "delivered")  # and works on
+        await lead(road, far.double.url, channel="short-lived")
+        await road.until(await road.send("short-lived"), "delivered", "short-lived")
+
+
+async def test_a_channel_that_is_switched_off_runs_dry(road: Road, far: Receiver) -> None:
+    await lead(road, far.double.url, channel="quiet")
+    await road.admin.execute("UPDATE notify.channels SET enabled = false WHERE name = 'quiet'")
+    async with road.all_workers(**ALLOW):
+        notification_id = await road.send("quiet")
+        await road.until(notification_id, "suppressed", "quiet")
+        await road.until_empty("quiet")
+        await road.admin.execute("UPDATE notify.channels SET enabled = true WHERE name = 'quiet'")
+        await road.until(await road.send("quiet"), "delivered", "quiet")
+    assert far.double.box.total == 1
+
+
+async def test_a_worker_of_one_channel_leaves_the_others_alone(road: Road, far: Receiver) -> None:
+    await lead(road, far.double.url, channel="other-hooks")
+    async with road.worker("webhook", **ALLOW):
+        await lead(road, far.double.url)
+        waiting = await road.send("other-hooks")
+        await road.until(await road.send("webhook"), "delivered", "webhook")
+        assert await road.status(waiting, "other-hooks") is None
+
+
+async def test_a_name_without_a_row_is_waited_for(road: Road, far: Receiver) -> None:
+    async with road.worker("later-hooks", **ALLOW):
+        await lead(road, far.double.url, channel="later-hooks")
+        await road.until(await road.send("later-hooks"), "delivered", "later-hooks")
