@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from db.delivery import Claim
@@ -72,3 +72,13 @@ class Channel(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Recording(Channel, Protocol):
+    """A channel that knows more of an attempt than its outcome."""
+
+    async def record(self, executor: Executor, settled: Sequence[Job]) -> None:
+        """What belongs into the transaction that settles these, whatever became of them. It may be called again after
+        one that failed."""
+        ...

@@ -25,6 +25,7 @@ from workers.email import Email
 from workers.inapp import InApp
 from workers.job import Channel
 from workers.mirror import Mirror
+from workers.push import PushChannel
 from workers.reader import Reader, Source
 from workers.recipients import Recipients, from_settings
 from workers.retry import Backoff
@@ -42,11 +43,17 @@ def inapp(settings: Settings) -> Channel:
     return InApp(settings.keys, INAPP_CAPACITY)
 
 
+def push(settings: Settings) -> Channel:
+    return PushChannel(settings.worker_concurrency, settings.worker_lease)
+
+
 def email(settings: Settings) -> Channel:
     return Email(settings.worker_concurrency, settings.worker_lease)
 
 
-CHANNELS: dict[str, Callable[[Settings], Channel]] = {"inapp": inapp, "email": email}
+CHANNELS: dict[str, Callable[[Settings], Channel]] = {"inapp": inapp, "email": email, "push": push}
+# These look up by themselves whom they write to: a claim holds one address, and a user may have many devices.
+FIND_RECIPIENTS = frozenset({"push"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,9 @@ async def run_lane(shared: Shared, name: str, lane: str, brake: Brake) -> None:
     source = Source(settings.keys.stream(name, lane), consumer_name(), settings.worker_lease)
     own = connect(settings.redis)
     rules = Rules(
-        Backoff(settings.retry_base, settings.retry_cap), channel.outward, needs_contact=channel.outward
+        Backoff(settings.retry_base, settings.retry_cap),
+        channel.outward,
+        needs_contact=channel.outward and channel.name not in FIND_RECIPIENTS,
     )
     grace = settings.shutdown_grace
     settler = Settler(shared.pool, shared.nodes, channel, source.stream, grace * SHIELD)

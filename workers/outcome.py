@@ -25,12 +25,14 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Transient:
-    """Not now: try again later, not before `retry_after` seconds where the far side named a time."""
+    """Not now: try again later, not before `retry_after` seconds where the far side named a time. `reached`, here and
+    below: it is on one of the recipient's devices already, so without another attempt it counts as delivered."""
 
     error_class: str
     reason: str
     retry_after: float | None = None
     provider: str | None = None
+    reached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Throttled:
     reason: str
     retry_after: float | None = None
     provider: str | None = None
+    reached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class Unknown:
 
     reason: str
     provider: str | None = None
+    reached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ class Runner:
             source.consumer,
             self._token,
             source.lease_seconds,
-            self.lane.rules.needs_contact,
+            self.lane.rules.outward,
         )
         ends = time.monotonic() + source.lease_seconds
         async with self.lane.pool.acquire() as connection:
@@ -160,7 +160,7 @@ class Runner:
     async def ask_for_recipients(self, executor: Executor, batch: Sequence[Entry]) -> Mapping[str, str]:
         """Before the claim, which takes contact, language and time zone from what is known. Gives who could not be
         asked for, and why."""
-        if not self.lane.rules.needs_contact:
+        if not self.lane.rules.outward:
             return {}
         return await self.lane.recipients.refresh(executor, {entry.envelope.user_id for entry in batch})
 
@@ -188,8 +188,8 @@ class Runner:
             log.info(
                 "worker.taken_over", notification_id=str(job.entry.notification_id), channel=self.channel.name
             )
-        why = self._unasked.get(job.entry.envelope.user_id) if job.claim.contact is None else None
-        if why:
+        needy = self.lane.rules.needs_contact and job.claim.contact is None
+        if needy and (why := self._unasked.get(job.entry.envelope.user_id)):
             again = settlement(job, Transient("recipients", why), self.lane.rules, random.random())
             assert again
             self.settler.add(Settled(job, again))

@@ -22,7 +22,7 @@ from outbox.service import Stop, describe, run_loop, wait
 from outbox.streams import GROUP
 from workers import metrics
 from workers.entries import Entry
-from workers.job import Channel, Hint, Job
+from workers.job import Channel, Hint, Job, Recording
 
 log = get("worker")
 
@@ -174,6 +174,8 @@ class Settler:
         settlements = [item.settlement for item in ours]
         await delivery.schedule_retries(connection, name, settlements)
         await delivery.bury(connection, name, self.stream, settlements)
+        if ours and isinstance(self.channel, Recording):
+            await self.channel.record(connection, [item.job for item in ours])
         delivered = [item.job for item in ours if item.settlement.status is Status.DELIVERED]
         return Written(fresh, await self.channel.within(connection, delivered) if delivered else [])
 

@@ -5,6 +5,7 @@ from starlette.middleware import Middleware
 
 from db.pool import Pool
 from outbox.api.dead_letters import DeadLetters
+from outbox.api.devices import Devices
 from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
 from outbox.api.problems import HANDLERS
@@ -20,6 +21,7 @@ def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
             *Notifications(settings, pool).routes(),
             *DeadLetters(settings, pool).routes(),
             *Templates(settings, pool).routes(),
+            *Devices(settings, pool).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,
