@@ -116,8 +116,8 @@ async def register(executor: Executor, user_id: str, platform: Platform, token: 
     return device(row)
 
 
-async def unregister(executor: Executor, user_id: str, token: str) -> None:
-    await executor.execute(SQL["unregister"], user_id, token)
+async def unregister(executor: Executor, user_id: str, tokens: Sequence[str]) -> None:
+    await executor.execute(SQL["unregister"], user_id, tokens)
 
 
 async def devices_of(executor: Executor, user_id: str) -> list[Device]:

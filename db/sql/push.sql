@@ -56,7 +56,7 @@ DELETE FROM notify.device_tokens t USING (
 
 -- name: unregister
 -- By the index on user_id: only the user's own. Repeating it changes nothing.
-DELETE FROM notify.device_tokens WHERE user_id = $1 AND token = $2
+DELETE FROM notify.device_tokens WHERE user_id = $1 AND token = ANY ($2::text[])
 
 -- name: devices_of
 -- A user's devices, newest first. By device_tokens_user_id; the sort is of one user's devices.

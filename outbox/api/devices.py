@@ -60,7 +60,7 @@ class Devices:
         """204 whether it was there or not."""
         user_id = self.user(request)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
-            await push.unregister(conn, user_id, request.path_params["token"])
+            await push.unregister(conn, user_id, spellings(request.path_params["token"]))
         return Response(status_code=204)
 
     def user(self, request: Request) -> str:
@@ -80,15 +80,19 @@ def read(document: dict[str, Any]) -> tuple[Platform, str]:
         if key not in {"platform", "token"}
     ]
     platform, token = document.get("platform"), document.get("token")
-    if platform not in set(Platform):
+    if platform not in list(Platform):
         raise invalid(*broken, InvalidNotificationError("platform", f"must be one of {', '.join(Platform)}"))
     kind = Platform(platform)
     if not isinstance(token, str) or not TOKENS[kind].fullmatch(token):
         broken.append(InvalidNotificationError("token", f"must be {SHAPES[kind]}"))
     if broken:
         raise invalid(*broken)
-    # APNs' are numbers, however they are spelled: one device, one row.
     return kind, str(token).lower() if kind is Platform.APNS else str(token)
+
+
+def spellings(token: str) -> list[str]:
+    """As it may stand in the table. APNs' are numbers: one device, one row, however the app spells it."""
+    return [token, token.lower()] if TOKENS[Platform.APNS].fullmatch(token) else [token]
 
 
 def shown(device: Device) -> dict[str, Any]:

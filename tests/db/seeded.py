@@ -68,6 +68,13 @@ SELECT 'u' || i, 'u' || i || '@example.org' FROM generate_series(0, $1 / 4) i;
 INSERT INTO notify.user_channel_prefs (user_id, channel) SELECT user_id, 'email' FROM notify.recipients;
 INSERT INTO notify.suppressions (channel, address, reason)
 SELECT 'email', 'gone' || i || '@example.org', 'bounce' FROM generate_series(1, $1 / 4) i;
+
+INSERT INTO notify.device_tokens (id, user_id, platform, token, registered_at)
+SELECT {UUID.format("i")}, 'u' || i % ($1 / {USER_ITEMS}), (ARRAY['fcm', 'apns'])[i % 2 + 1], 'token-' || i,
+       now() - i * interval '1 second'
+FROM generate_series(1, $1 / 4) i;
+INSERT INTO notify.push_attempts (notification_id, channel, device_id, status, attempt)
+SELECT {UUID.format("i")}, 'push', {UUID.format("i % ($1 / 4)")}, 'delivered', 1 FROM generate_series(1, $1) i;
 """
 TABLES = """
 SELECT format('ALTER TABLE notify.%I SET (autovacuum_enabled = off)', relname)

@@ -46,6 +46,7 @@ CLAIM = Claim(
     template="t",
 )
 MAIL = Rules(Backoff(2, 3600), outward=True, needs_contact=True)
+PUSH = Rules(Backoff(2, 3600), outward=True, needs_contact=False)
 INAPP = Rules(Backoff(2, 3600), outward=False, needs_contact=False)
 
 
@@ -160,3 +161,33 @@ def test_unknown_is_held_by_policy_or_at_the_end(facts: dict[str, Any]) -> None:
 
 def test_a_short_lease_settles_nothing() -> None:
     assert settlement(job(), LeaseShort(), MAIL, 0.5) is None
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Transient("apns_5xx", "busy", reached=True),
+        Throttled("slow down", reached=True),
+        Unknown("silence", reached=True),
+    ],
+    ids=lambda outcome: type(outcome).__name__,
+)
+def test_what_one_device_has_is_delivered_once_there_is_no_further_attempt(outcome: Outcome) -> None:
+    waiting = settlement(job(), outcome, PUSH, 0.5)
+    assert waiting is not None
+    assert (waiting.status, waiting.dead) == (Status.RETRYING, False)
+    settled = settlement(job(attempts=8), outcome, PUSH, 0.5)
+    assert settled is not None
+    assert (settled.status, settled.dead, settled.retry_in) == (Status.DELIVERED, False, None)
+    assert settled.error_class is None
+    assert settled.reason == waiting.reason
+
+
+def test_silence_of_a_second_device_is_nothing_for_a_person_to_look_at() -> None:
+    settled = settlement(job(on_unknown="hold"), Unknown("silence", reached=True), PUSH, 0.5)
+    assert settled is not None
+    assert (settled.status, settled.dead) == (Status.DELIVERED, False)
+
+
+def test_a_channel_that_finds_its_recipients_needs_no_address() -> None:
+    assert verdict(job(contact=None), "push", PUSH) is None

@@ -22,7 +22,8 @@ from outbox.local.doubles.serving import Double
 PAYLOAD_BYTES = 4096
 ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
-RESERVED = ("google", "gcm", "from", "notification", "message_type")
+RESERVED = frozenset({"from", "message_type", "notification"})
+RESERVED_PREFIXES = ("google", "gcm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def refused(message: dict[str, Any]) -> Refusal | None:
     for key, value in (message.get("data") or {}).items():
         if not isinstance(value, str):
             return bad_request(f"Invalid value at 'message.data[0].value' ({key})", "message.data[0].value")
-        if key.startswith(RESERVED):
+        if key in RESERVED or key.startswith(RESERVED_PREFIXES):
             return bad_request(f"Invalid data payload key: {key}", "message.data")
     ttl = (message.get("android") or {}).get("ttl", "0s")
     if not ttl.endswith("s") or not 0 <= float(ttl[:-1]) <= 2_419_200:
