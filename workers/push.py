@@ -16,6 +16,7 @@ from db.delivery import Claim
 from db.pool import Executor
 from db.push import Audience, Device
 from outbox.log import get
+from outbox.rendering.renderers import Rendered
 from outbox.service import describe
 from workers.configured import Configured
 from workers.job import Hint, Job
@@ -25,7 +26,6 @@ from workers.push_message import Parcel, Push, compose
 from workers.push_result import OnDevice, row, whole
 from workers.recent import Recent
 from workers.rendering import Rendering
-from workers.templates import Rendered
 
 log = get("worker")
 

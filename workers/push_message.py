@@ -12,8 +12,8 @@ from uuid import UUID
 
 from db.push import Device
 from outbox.envelope import Envelope, Priority
+from outbox.rendering.renderers import Rendered
 from workers.outcome import Permanent, clean
-from workers.templates import Rendered
 
 # FCM and APNs alike: "Maximum payload is 4096 bytes".
 PAYLOAD_BYTES = 4096

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outbox.envelope import Envelope
+from outbox.rendering.renderers import Rendered
 from workers.outcome import Permanent
 from workers.push_message import (
     LONGEST_SECONDS,
@@ -20,7 +21,6 @@ from workers.push_message import (
     fitted,
     shortened,
 )
-from workers.templates import Rendered
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
