@@ -1,20 +1,22 @@
 -- name: devices
 -- For a batch of claims: each recipient's devices, newest first, whether this push is on them already, and the badge.
 -- One row for a recipient without devices. Everything by primary key or by device_tokens_user_id; the sort is of one
--- user's devices.
-SELECT n.id AS notification_id, coalesce(c.unread, 0) AS unread,
-       EXISTS (SELECT FROM notify.push_attempts p
-               WHERE p.notification_id = n.id AND p.channel = $1 AND p.status = 'delivered') AS reached,
-       d.id, d.platform, d.token, d.registered_at,
-       coalesce(a.status = 'delivered', false) AS done
+-- user's devices. OFFSET 0 keeps the planner from joining whole tables of which it knows nothing yet.
+SELECT n.id AS notification_id, coalesce(c.unread, 0) AS unread, p.on_devices IS NOT NULL AS reached,
+       d.id, d.platform, d.token, d.registered_at, coalesce(d.id = ANY (p.on_devices), false) AS done
 FROM unnest($2::uuid[]) AS e (id)
 JOIN notify.notifications n ON n.id = e.id
-LEFT JOIN notify.inbox_counters c ON c.user_id = n.user_id
+LEFT JOIN LATERAL (
+  SELECT i.unread FROM notify.inbox_counters i WHERE i.user_id = n.user_id OFFSET 0
+) c ON true
+LEFT JOIN LATERAL (
+  SELECT array_agg(a.device_id) AS on_devices FROM notify.push_attempts a
+  WHERE a.notification_id = n.id AND a.channel = $1 AND a.status = 'delivered' OFFSET 0
+) p ON true
 LEFT JOIN LATERAL (
   SELECT t.id, t.platform, t.token, t.registered_at FROM notify.device_tokens t
   WHERE t.user_id = n.user_id ORDER BY t.registered_at DESC, t.id LIMIT $3
 ) d ON true
-LEFT JOIN notify.push_attempts a ON a.notification_id = n.id AND a.channel = $1 AND a.device_id = d.id
 
 -- name: record
 -- In the transaction of settle: what became of each device. The deliveries' rows are locked by then, so nobody else
@@ -55,8 +57,10 @@ DELETE FROM notify.device_tokens t USING (
 ) old WHERE t.id = old.id
 
 -- name: unregister
--- By the index on user_id: only the user's own. Repeating it changes nothing.
-DELETE FROM notify.device_tokens WHERE user_id = $1 AND token = ANY ($2::text[])
+-- Only the user's own. A few probes of the unique index on (platform, token), or the user's devices by
+-- device_tokens_user_id. Repeating it changes nothing.
+DELETE FROM notify.device_tokens
+WHERE user_id = $1 AND platform IN ('fcm', 'apns') AND token = ANY ($2::text[])
 
 -- name: devices_of
 -- A user's devices, newest first. By device_tokens_user_id; the sort is of one user's devices.

@@ -74,7 +74,8 @@ SELECT {UUID.format("i")}, 'u' || i % ($1 / {USER_ITEMS}), (ARRAY['fcm', 'apns']
        now() - i * interval '1 second'
 FROM generate_series(1, $1 / 4) i;
 INSERT INTO notify.push_attempts (notification_id, channel, device_id, status, attempt)
-SELECT {UUID.format("i")}, 'push', {UUID.format("i % ($1 / 4)")}, 'delivered', 1 FROM generate_series(1, $1) i;
+SELECT {UUID.format("i")}, 'push', {UUID.format("1 + (i - 1) % ($1 / 4)")}, 'delivered', 1
+FROM generate_series(1, $1) i;
 """
 TABLES = """
 SELECT format('ALTER TABLE notify.%I SET (autovacuum_enabled = off)', relname)
