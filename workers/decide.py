@@ -174,6 +174,8 @@ def settlement(job: Job, outcome: Outcome, rules: Rules, chance: float) -> Settl
             return None
         case _:
             assert_never(outcome)
+    if result.dead and isinstance(outcome, Transient | Throttled | Unknown) and outcome.reached:
+        result = made(job, Status.DELIVERED, reason=result.reason)
     return result._replace(provider=outcome.provider, tried=outcome.tried, sends=sends(outcome))
 
 

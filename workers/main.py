@@ -29,6 +29,7 @@ from workers.follow import Fleet
 from workers.inapp import InApp
 from workers.job import Channel
 from workers.mirror import Mirror
+from workers.push import PushChannel
 from workers.rates import Rates
 from workers.reader import Reader, Source
 from workers.recipients import Recipients, from_settings
@@ -56,10 +57,20 @@ def email(settings: Settings, common: Common) -> Channel:
     return Email(settings.worker_concurrency, settings.worker_lease, Outside.of(settings), common)
 
 
+def push(settings: Settings, _: Common) -> Channel:
+    return PushChannel(settings.worker_concurrency, settings.worker_lease)
+
+
 # The kinds of which there is one channel, named as the kind is. Of webhooks there may be any number.
-CHANNELS: dict[str, Callable[[Settings, Common], Channel]] = {"inapp": inapp, "email": email, "sms": Sms}
+CHANNELS: dict[str, Callable[[Settings, Common], Channel]] = {
+    "inapp": inapp,
+    "email": email,
+    "sms": Sms,
+    "push": push,
+}
 WEBHOOK = "webhook"
-SEEDED = frozenset({"inapp", "email", "sms", "push", "webhook"})
+# A claim holds one address; these look up by themselves where to send to.
+FIND_RECIPIENTS = (PushChannel, Webhook)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +111,7 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
 def check(channels: Sequence[str]) -> list[str]:
     known = ", ".join((*CHANNELS, WEBHOOK))
     for name in channels:
-        if name in SEEDED - {*CHANNELS, WEBHOOK} or not NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise SettingsError(f"channel {name!r} has no worker here; available: {known}")
     return list(dict.fromkeys(channels))
 
@@ -141,7 +152,7 @@ async def run_lane(shared: Shared, channel: Channel, lane: str, brake: Brake, st
     rules = Rules(
         Backoff(settings.retry_base, settings.retry_cap),
         channel.outward,
-        needs_contact=channel.outward and not isinstance(channel, Webhook),
+        needs_contact=channel.outward and not isinstance(channel, FIND_RECIPIENTS),
     )
     grace = settings.shutdown_grace
     settler = Settler(shared.pool, shared.nodes, channel, source.stream, grace * SHIELD)

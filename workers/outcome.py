@@ -31,13 +31,15 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Transient:
-    """Not now: try again later, not before `retry_after` seconds where the far side named a time."""
+    """Not now: try again later, not before `retry_after` seconds where the far side named a time. `reached`, here and
+    below: it is on one of the recipient's devices already, so without another attempt it counts as delivered."""
 
     error_class: str
     reason: str
     retry_after: float | None = None
     provider: str | None = None
     tried: tuple[Tried, ...] = ()
+    reached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Throttled:
     retry_after: float | None = None
     provider: str | None = None
     tried: tuple[Tried, ...] = ()
+    reached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Unknown:
     reason: str
     provider: str | None = None
     tried: tuple[Tried, ...] = ()
+    reached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

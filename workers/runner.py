@@ -155,7 +155,7 @@ class Runner:
     async def ask_for_recipients(self, executor: Executor, batch: Sequence[Entry]) -> Mapping[str, str]:
         """Before the claim, which takes contact, language and time zone from what is known. Gives who could not be
         asked for, and why."""
-        if not self.lane.rules.needs_contact:
+        if not self.lane.rules.outward:
             return {}
         return await self.lane.recipients.refresh(executor, {entry.envelope.user_id for entry in batch})
 
@@ -173,7 +173,8 @@ class Runner:
 
     def unasked(self, job: Job) -> str | None:
         """Why nothing is known of a recipient that might be there."""
-        return self._unasked.get(job.entry.envelope.user_id) if job.claim.contact is None else None
+        needy = self.lane.rules.needs_contact and job.claim.contact is None
+        return self._unasked.get(job.entry.envelope.user_id) if needy else None
 
     async def dispatch(self, jobs: Sequence[Job], admitted: Mapping[UUID, Admitted]) -> None:
         answers = [fate(job.claim, job.entry.attempt) for job in jobs]

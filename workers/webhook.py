@@ -173,9 +173,6 @@ class Webhook:
         except DATABASE_OUTAGES as error:
             log.warning("webhook.not_switched_off", channel=self.name, error=describe(error))
 
-    async def within(self, executor: Executor, delivered: Sequence[Job]) -> Sequence[Hint]:
-        return ()
-
     async def again(self, executor: Executor, user_ids: Sequence[str]) -> Sequence[Hint]:
         return ()
 

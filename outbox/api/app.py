@@ -7,6 +7,7 @@ from db.pool import Pool
 from outbox.api.bounces import Bounces
 from outbox.api.channels import Channels
 from outbox.api.dead_letters import DeadLetters
+from outbox.api.devices import Devices
 from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
 from outbox.api.preferences import Preferences
@@ -32,6 +33,7 @@ def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
             *TwilioCallbacks(settings, pool).routes(),
             *Preferences(settings, pool).routes(),
             *Channels(settings, pool).routes(),
+            *Devices(settings, pool).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from db import dead, delivery, inbox, notifications, preferences, rules, sms
+from db import dead, delivery, inbox, notifications, preferences, push, rules, sms
 from db import relay as sql
 from db.delivery import Claimant, Settlement, Status
 from db.pool import Connection
+from db.push import DeviceResult, DeviceStatus, Platform
 from relay.look import TICK_BYTES, TICK_ROWS
 from relay.relay import BY_INDEX
 from tests.db.seeded import FIRST_XID, ROWS_PER_XID, SOLO_ROWS, SOLO_XID, TAIL, uuid
@@ -195,6 +196,45 @@ SMS = [
     ),
 ]
 
+PUSH = "push"
+NEW = [UUID(uuid(2**40 + i)) for i in range(BATCH)]  # devices and notifications that are in no table
+OF_USER, PUSHED, TOKENS = "device_tokens_user_id", "push_attempts_pkey", "device_tokens_platform_token"
+DEVICES_EACH = 5  # of an ordinary user, as seeded
+
+
+async def audiences(conn: Connection, size: int) -> None:
+    ids = [UUID(uuid(size - i)) for i in range(BATCH)]
+    found = await push.audiences(conn, PUSH, ids)
+    assert {len(audience.devices) for audience in found.values()} == {DEVICES_EACH - 1}, "one has it"
+
+
+async def record_push(conn: Connection, size: int) -> None:
+    done = DeviceStatus.DELIVERED
+    await push.record(conn, PUSH, [DeviceResult(UUID(uuid(size)), device, done, 1, "fcm") for device in NEW])
+
+
+async def forget_devices(conn: Connection, size: int) -> None:
+    found = await push.devices_of(conn, "u1")
+    await push.forget(conn, found)
+
+
+PUSHING = [
+    Hot(
+        "push_audiences",
+        audiences,
+        {NOTIFICATIONS, COUNTERS, OF_USER, PUSHED},
+        BATCH * (3 + 3 * DEVICES_EACH),
+        sorts=1,
+    ),
+    Hot("push_record", record_push, set(), 0),
+    Hot(
+        "push_register", lambda c, n: push.register(c, "u1", Platform.FCM, "token-1"), {OF_USER}, 20, sorts=1
+    ),
+    Hot("push_unregister", lambda c, n: push.unregister(c, "u1", ["token-1"]), {OF_USER, TOKENS}, 10),
+    Hot("push_devices_of", lambda c, n: push.devices_of(c, "u1"), {OF_USER}, 10, sorts=1),
+    Hot("push_forget", forget_devices, {OF_USER, "device_tokens_pkey"}, 30, sorts=1),
+]
+
 KEYS = ["key-10", "key-20", "no such key"]
 OF_ONE = {NOTIFICATIONS, DELIVERIES, "delivery_events_notification_id", "scheduled_notification_id"}
 OF_ONE |= {"digest_items_pkey"}
@@ -221,4 +261,4 @@ OTHERS = [
         201,
     ),
 ]
-HOT = RELAY + WORKER + GATEWAY + SMS + OTHERS
+HOT = RELAY + WORKER + GATEWAY + SMS + PUSHING + OTHERS

@@ -80,6 +80,13 @@ INSERT INTO notify.digest_items (notification_id, channel, digest_id)
 SELECT {UUID.format("i")}, 'sms', {UUID.format("$1 * 4 + 1 + (i - 1) / 10")} FROM generate_series(1, $1 / 4) i;
 INSERT INTO notify.deliveries (notification_id, channel, status, attempts_allowed)
 SELECT notification_id, channel, 'digested', 8 FROM notify.digest_items;
+INSERT INTO notify.device_tokens (id, user_id, platform, token, registered_at)
+SELECT {UUID.format("i")}, 'u' || i % ($1 / {USER_ITEMS}), (ARRAY['fcm', 'apns'])[i % 2 + 1], 'token-' || i,
+       now() - i * interval '1 second'
+FROM generate_series(1, $1 / 4) i;
+INSERT INTO notify.push_attempts (notification_id, channel, device_id, status, attempt)
+SELECT {UUID.format("i")}, 'push', {UUID.format("1 + (i - 1) % ($1 / 4)")}, 'delivered', 1
+FROM generate_series(1, $1) i;
 """
 TABLES = """
 SELECT format('ALTER TABLE notify.%I SET (autovacuum_enabled = off)', relname)

@@ -27,6 +27,12 @@ GOOD: dict[str, dict[str, Any]] = {
     "deliveries": {"channel": "inapp", "status": "pending", "attempts_allowed": 8},
     "recipients": {"user_id": "u-1"},
     "device_tokens": {"user_id": "u-1", "platform": "fcm", "token": "t"},
+    "push_attempts": {
+        "channel": "push",
+        "device_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+        "status": "delivered",
+        "attempt": 1,
+    },
     "user_channel_prefs": {"user_id": "u-1", "channel": "email", "constraints": {}},
     "suppressions": {"channel": "email", "address": "ann@example.org", "reason": "bounce"},
     "provider_events": {"provider": "sendgrid", "event_id": "e1"},
@@ -117,6 +123,7 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("recipients", "time_zone", "Europe/Berlin'", "time_zone_is_an_iana_name"),
     ("device_tokens", "platform", "pager", "platform_is_fcm_or_apns"),
     ("device_tokens", "token", "", "token_is_1_to_4096_characters"),
+    ("push_attempts", "status", "lost", "push_attempt_status_is_known"),
     ("user_channel_prefs", "constraints", [], "constraints_are_a_json_object"),
     ("user_channel_prefs", "event_type", "order*", "event_type_is_a_type_or_a_category"),
     ("user_channel_prefs", "event_type", ".*", "event_type_is_a_type_or_a_category"),
@@ -172,7 +179,7 @@ async def insert(conn: Connection, table: str, row: dict[str, Any]) -> str:
 
 async def parent(conn: Connection, table: str) -> dict[str, str]:
     """What rows of this table refer to, made beforehand."""
-    if table not in {"scheduled", "deliveries", "provider_events"}:
+    if table not in {"scheduled", "deliveries", "provider_events", "push_attempts"}:
         return {}
     await write(conn, "notifications")
     return {"notification_id": str(await conn.fetchval("SELECT id FROM notify.notifications"))}

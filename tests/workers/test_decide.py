@@ -48,6 +48,7 @@ CLAIM = Claim(
     template="t",
 )
 MAIL = Rules(Backoff(2, 3600), outward=True, needs_contact=True)
+PUSH = Rules(Backoff(2, 3600), outward=True, needs_contact=False)
 INAPP = Rules(Backoff(2, 3600), outward=False, needs_contact=False)
 
 
@@ -217,3 +218,33 @@ def test_what_waits_for_a_known_moment_counts_as_no_attempt(attempts: int, count
     assert settled is not None
     assert (settled.status, settled.event, settled.attempts) == (Status.DEFERRED, "deferred", counted)
     assert (settled.error_class, settled.retry_in, settled.dead) == ("waits_its_turn", 30.0, False)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Transient("apns_5xx", "busy", reached=True),
+        Throttled("slow down", reached=True),
+        Unknown("silence", reached=True),
+    ],
+    ids=lambda outcome: type(outcome).__name__,
+)
+def test_what_one_device_has_is_delivered_once_there_is_no_further_attempt(outcome: Outcome) -> None:
+    waiting = settlement(job(), outcome, PUSH, 0.5)
+    assert waiting is not None
+    assert (waiting.status, waiting.dead) == (Status.RETRYING, False)
+    settled = settlement(job(attempts=8), outcome, PUSH, 0.5)
+    assert settled is not None
+    assert (settled.status, settled.dead, settled.retry_in) == (Status.DELIVERED, False, None)
+    assert settled.error_class is None
+    assert settled.reason == waiting.reason
+
+
+def test_silence_of_a_second_device_is_nothing_for_a_person_to_look_at() -> None:
+    settled = settlement(job(on_unknown="hold"), Unknown("silence", reached=True), PUSH, 0.5)
+    assert settled is not None
+    assert (settled.status, settled.dead) == (Status.DELIVERED, False)
+
+
+def test_a_channel_that_finds_its_recipients_needs_no_address() -> None:
+    assert verdict(job(contact=None), "push", PUSH) is None

@@ -1,0 +1,108 @@
+"""The routes of /v1/users/{user_id}/devices: whom a push goes to. An app says its token after each start."""
+
+import re
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from db import push
+from db.pool import Pool
+from db.push import Device, Platform
+from outbox.api.auth import require_for
+from outbox.api.body import parse_object, read_json_bytes
+from outbox.api.notifications import ACQUIRE_SECONDS
+from outbox.api.problems import invalid
+from outbox.envelope import UNPRINTABLE
+from outbox.errors import InvalidNotificationError
+from outbox.settings import Settings
+
+BODY_BYTES = 16 * 1024
+# APNs: hexadecimal, of a length that Apple does not promise. FCM: opaque; no more than the unique index holds.
+TOKENS = {
+    Platform.APNS: re.compile(r"(?:[0-9A-Fa-f]{2}){16,200}"),
+    Platform.FCM: re.compile(r"[0-9A-Za-z_:.~=+-]{1,2000}"),
+}
+SHAPES = {Platform.APNS: "hexadecimal", Platform.FCM: "1 to 2000 of the characters A-Z a-z 0-9 _ : . ~ = + -"}
+
+
+class Devices:
+    """A user may speak for itself, a producer for every user."""
+
+    def __init__(self, settings: Settings, pool: Pool) -> None:
+        self.settings = settings
+        self.pool = pool
+
+    def routes(self) -> list[Route]:
+        path = "/v1/users/{user_id:path}/devices"  # an id is the producer's own, and may hold slashes
+        return [
+            Route(path, self.list, methods=["GET"]),
+            Route(path, self.put, methods=["PUT"]),
+            Route(path + "/{token}", self.delete, methods=["DELETE"]),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        user_id = self.user(request)
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+            devices = await push.devices_of(conn, user_id)
+        return answer({"devices": [shown(device) for device in devices]})
+
+    async def put(self, request: Request) -> Response:
+        """Known or new: it is this user's now. Safe to repeat."""
+        user_id = self.user(request)
+        platform, token = read(parse_object(await read_json_bytes(request, BODY_BYTES)))
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
+            device = await push.register(conn, user_id, platform, token)
+        return answer(shown(device))
+
+    async def delete(self, request: Request) -> Response:
+        """204 whether it was there or not."""
+        user_id = self.user(request)
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+            await push.unregister(conn, user_id, spellings(request.path_params["token"]))
+        return Response(status_code=204)
+
+    def user(self, request: Request) -> str:
+        """Whose devices. Raises ProblemError."""
+        user_id: str = request.path_params["user_id"]
+        require_for(request, self.settings, user_id)
+        if not 1 <= len(user_id) <= 200 or UNPRINTABLE.search(user_id):
+            raise invalid(InvalidNotificationError("user_id", "must be 1 to 200 printable characters"))
+        return user_id
+
+
+def read(document: dict[str, Any]) -> tuple[Platform, str]:
+    """Raises ProblemError, 422, with all that is wrong."""
+    broken = [
+        InvalidNotificationError(key, "is not a field of a device; the fields are platform, token")
+        for key in document
+        if key not in {"platform", "token"}
+    ]
+    platform, token = document.get("platform"), document.get("token")
+    if platform not in list(Platform):
+        raise invalid(*broken, InvalidNotificationError("platform", f"must be one of {', '.join(Platform)}"))
+    kind = Platform(platform)
+    if not isinstance(token, str) or not TOKENS[kind].fullmatch(token):
+        broken.append(InvalidNotificationError("token", f"must be {SHAPES[kind]}"))
+    if broken:
+        raise invalid(*broken)
+    return kind, str(token).lower() if kind is Platform.APNS else str(token)
+
+
+def spellings(token: str) -> list[str]:
+    """As it may stand in the table. APNs' are numbers: one device, one row, however the app spells it."""
+    return [token, token.lower()] if TOKENS[Platform.APNS].fullmatch(token) else [token]
+
+
+def shown(device: Device) -> dict[str, Any]:
+    return {
+        "id": str(device.id),
+        "platform": device.platform,
+        "token": device.token,
+        "registered_at": device.registered_at.isoformat(),
+    }
+
+
+def answer(content: dict[str, Any]) -> Response:
+    return JSONResponse(content, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,128 @@
+"""What becomes of a push that went to several devices: one outcome for the delivery, one status for each. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from db.push import Device, DeviceResult, DeviceStatus
+from workers.outcome import (
+    Delivered,
+    LeaseShort,
+    Outcome,
+    Permanent,
+    RecipientGone,
+    Throttled,
+    Transient,
+    Unknown,
+)
+
+NO_DEVICE = "the recipient has no device that could be written to"
+STATUS: Mapping[type[Outcome], DeviceStatus] = {
+    Delivered: DeviceStatus.DELIVERED,
+    Transient: DeviceStatus.RETRYING,
+    Throttled: DeviceStatus.RETRYING,
+    LeaseShort: DeviceStatus.RETRYING,
+    Permanent: DeviceStatus.FAILED,
+    RecipientGone: DeviceStatus.GONE,
+    Unknown: DeviceStatus.UNKNOWN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OnDevice:
+    """How the attempt on one device ended."""
+
+    device: Device
+    provider: str
+    outcome: Outcome
+
+
+def whole(results: Sequence[OnDevice], *, reached: bool, hold: bool) -> Outcome:
+    """The delivery's outcome. `reached`: earlier attempts have brought it to some device. `hold`: the channel wants a
+    person to look where nobody knows whether it arrived.
+
+    What can be tried again is tried again; when it no longer is, one device that has it makes it delivered.
+    """
+    taken = [one for one in results if isinstance(one.outcome, Delivered)]
+    open_ = [one for one in results if isinstance(one.outcome, Transient | Throttled | Unknown)]
+    if open_:
+        return waiting(open_, len(results), reached=reached or bool(taken), hold=hold)
+    if taken:
+        return Delivered(message_id(taken[0].outcome), names(taken))
+    if reached:
+        return Delivered()
+    return refused(results)
+
+
+def waiting(open_: Sequence[OnDevice], number: int, *, reached: bool, hold: bool) -> Outcome:
+    """One for those that are to be tried again: the one that asks for most."""
+    worst = max(open_, key=lambda one: weight(one.outcome, hold=hold)).outcome
+    assert isinstance(worst, Transient | Throttled | Unknown)
+    told = replace(
+        worst, reason=of_many(worst.reason, len(open_), number), provider=names(open_), reached=reached
+    )
+    if isinstance(told, Unknown):
+        return told
+    return replace(told, retry_after=longest(open_))
+
+
+def weight(outcome: Outcome, *, hold: bool) -> int:
+    match outcome:
+        case Unknown():
+            return 3 if hold else 0
+        case Throttled():
+            return 2
+    return 1
+
+
+def longest(open_: Sequence[OnDevice]) -> float | None:
+    waits = [one.outcome.retry_after for one in open_ if isinstance(one.outcome, Transient | Throttled)]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def refused(results: Sequence[OnDevice]) -> Outcome:
+    """Nothing was taken, and nothing will be."""
+    if not results:
+        return Permanent("no_contact", NO_DEVICE)
+    last = next((one for one in results if isinstance(one.outcome, Permanent)), results[0]).outcome
+    assert isinstance(last, Permanent | RecipientGone)
+    return replace(last, reason=of_many(last.reason, len(results), len(results)), provider=names(results))
+
+
+def of_many(reason: str, some: int, number: int) -> str:
+    return reason if number == 1 else f"{some} of {number} devices, one of them: {reason}"
+
+
+def names(results: Sequence[OnDevice]) -> str:
+    return ", ".join(sorted({one.provider for one in results}))
+
+
+def message_id(outcome: Outcome) -> str | None:
+    return outcome.message_id if isinstance(outcome, Delivered) else None
+
+
+def row(one: OnDevice, notification_id: UUID, attempt: int) -> DeviceResult:
+    """For `notify.push_attempts`."""
+    return DeviceResult(
+        notification_id,
+        one.device.id,
+        STATUS[type(one.outcome)],
+        attempt,
+        one.provider,
+        message_id(one.outcome),
+        error_class(one.outcome),
+        None if isinstance(one.outcome, Delivered | LeaseShort) else one.outcome.reason,
+    )
+
+
+def error_class(outcome: Outcome) -> str | None:
+    match outcome:
+        case Transient() | Permanent():
+            return outcome.error_class
+        case Throttled():
+            return "throttled"
+        case RecipientGone():
+            return "recipient_gone"
+        case Unknown():
+            return "unknown"
+    return None
