@@ -1,8 +1,9 @@
 """The relay's statements (db/sql/relay.sql)."""
 
+import json
 import re
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 from asyncpg import Record
@@ -17,20 +18,26 @@ for part in ("row", "envelope"):  # of statements, put where they say {row} and 
 
 
 @dataclass(frozen=True, slots=True)
-class NewTick:
-    """A row of relay_ticks to be; its fields in the statement's order. `solo` is None but for a tick of
-    one big transaction."""
+class TickHead:
+    """What a tick to be has, whatever rows it holds."""
 
     no: int
     after_ms: int
-    snapshot: str
-    tops: str
+    tops: dict[str, str]
     behind: list[str]
+    floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewTick:
+    """A row of relay_ticks to be. `solo` is None but for a tick of one big transaction."""
+
+    head: TickHead
+    snapshot: str
     solo: int | None
     rows: int
     bytes: int
     max_id: int
-    floor: int
 
 
 async def last_ticks(conn: Executor) -> list[Record]:
@@ -46,8 +53,23 @@ async def look(
 
 async def insert_tick(conn: Executor, tick: NewTick) -> int | None:
     """The tick's ms, or None where another relay made this tick."""
-    ms: int | None = await conn.fetchval(SQL["insert_tick"], *astuple(tick))
+    head, tops = tick.head, json.dumps(tick.head.tops)
+    ms: int | None = await conn.fetchval(
+        SQL["insert_tick"], head.no, head.after_ms, tick.snapshot, tops, head.behind,
+        tick.solo, tick.rows, tick.bytes, tick.max_id, head.floor,
+    )  # fmt: skip
     return ms
+
+
+async def look_and_tick(
+    conn: Executor, head: TickHead, xmax: int, xip: Iterable[int], rows: int, size: int
+) -> list[Record]:
+    """Where there are rows above the floor, and no more than so many with so many bytes of payload: the rows, and in
+    each record the tick made of them. Else one record without a tick."""
+    return await conn.fetch(
+        SQL["look_and_tick"], head.no, head.after_ms, xmax, list(xip), json.dumps(head.tops), head.behind,
+        head.floor, rows, size,
+    )  # fmt: skip
 
 
 async def tick_rows(

@@ -16,6 +16,7 @@ from relay.entries import Row, Tick, by_stream
 from relay.lead import Lead
 from relay.ledger import AnotherHistoryError, Ledger, add_tick, load
 from relay.look import Look, Part, look
+from relay.quick import QUICK_ROWS, Made, look_and_tick
 from relay.ship import Job, Rows, Shipper, finished
 from relay.snapshot import Snapshot, Xid
 from relay.verify import Droppable, verify
@@ -55,6 +56,7 @@ class Relay:
     # transaction that was open then has written, until it ends.
     seen: Snapshot | None = None
     ahead: Found | None = None  # what is behind the last tick, looked for while that was being appended
+    few: bool = True  # whether the last look found no more than one statement can make a tick of
     droppable: Droppable | None = None
     cause: str = "start"
     waiting_since: float | None = None  # for how long rows may have been waiting
@@ -96,12 +98,12 @@ class Relay:
         ledger = self.ledger
         if ledger.in_doubt and ledger.tick:
             await self.shipper.ship_tick(Job(conn, self.conn_lock, ledger, ledger.tick), None)
-        looked = await self.advance(conn, ledger)
+        made = await self.advance(conn, ledger)
         if ledger.stale:
             return 0  # another relay was here: see what it did
         moved = await catch_up(conn, self.shipper, ledger)
-        await self.promote(conn, busy=bool(looked.rows))
-        return 0 if moved and ledger.behind else await self.rest(conn, looked)
+        await self.promote(conn, busy=made.found)
+        return 0 if moved and ledger.behind else await self.rest(conn, made)
 
     async def loaded(self, conn: Connection) -> Ledger:
         self.forget()
@@ -116,28 +118,43 @@ class Relay:
             metrics.BEHIND.labels(stream).set(1)
         return ledger
 
-    async def advance(self, conn: Connection, ledger: Ledger) -> Look:
+    async def advance(self, conn: Connection, ledger: Ledger) -> Made:
         """Look; if there are rows, make a tick of them and ship it. Repeating is safe: a tick is made once,
         by its key, and its ids follow from it."""
         began_at = monotonic()
-        found = self.ahead or await self.look(conn, ledger, self.seen or ledger.snapshot)
-        looked, part, streams = found
-        self.ahead, self.seen = None, None if part else looked.seen
-        if part is None:
-            self.waiting_since = None
-            return looked
-        self.refuse_foreign(looked.rows, looked.seen)
-        tick = await add_tick(conn, ledger, self.settings.keys, part)
-        if tick is None:
+        made = await self.quickly(conn, ledger) or await self.at_length(conn, ledger)
+        self.seen = None if made.found else made.seen
+        if made.tick:
+            await self.ship(
+                Job(conn, self.conn_lock, ledger, made.tick), made.streams, more=not made.all_read
+            )
+            self.shipped(made.tick, made.rows, began_at)
+        elif made.found:
             metrics.COLLISIONS.inc()
             log.info("relay.collided", tick=ledger.tick.no + 1 if ledger.tick else 1)
             ledger.stale = True
-            return looked
-        await self.ship(Job(conn, self.conn_lock, ledger, tick), streams, more=not looked.all_read)
-        self.shipped(tick, part.rows, began_at)
-        if looked.all_read:
+            return made
+        if made.all_read:
             self.waiting_since = None
-        return looked
+        return made
+
+    async def quickly(self, conn: Connection, ledger: Ledger) -> Made | None:
+        """Where few rows are to be expected: a relay at rest saves two round trips."""
+        if self.ahead or not self.few:
+            return None
+        made = await look_and_tick(conn, ledger, self.settings.keys, self.seen or ledger.snapshot)
+        self.few = made is not None
+        return made
+
+    async def at_length(self, conn: Connection, ledger: Ledger) -> Made:
+        looked, part, streams = self.ahead or await self.look(conn, ledger, self.seen or ledger.snapshot)
+        self.ahead = None
+        self.few = looked.all_read and len(looked.rows) <= QUICK_ROWS
+        if part is None:
+            return Made(looked.seen, False, True, None, [], {})
+        self.refuse_foreign(looked.rows, looked.seen)
+        tick = await add_tick(conn, ledger, self.settings.keys, part)
+        return Made(looked.seen, True, looked.all_read, tick, part.rows, streams)
 
     async def look(self, conn: Connection, ledger: Ledger, base: Snapshot) -> Found:
         """`base` sees what ticks hold, and no row more."""
@@ -210,19 +227,19 @@ class Relay:
         if ledger.floor.below is None and (drawn := await sql.last_id(conn)) > ledger.floor.id:
             ledger.floor.note(drawn, Xid(await sql.new_xid(conn)))
 
-    async def rest(self, conn: Connection, looked: Look) -> float:
+    async def rest(self, conn: Connection, made: Made) -> float:
         """Tell producers whether to notify, and how long this relay waits if nobody does."""
         now = monotonic()
-        if looked.rows:
+        if made.found:
             if self.sleep.found(now):
                 await sql.set_flag(conn, AWAKE_FLAG)
-            if not looked.all_read:
+            if not made.all_read:
                 return 0
-        elif self.sleep.found_nothing(now, looked.seen):
+        elif self.sleep.found_nothing(now, made.seen):
             await sql.set_flag(conn, ASLEEP_FLAG)
             self.sleep.fell(Xid(await sql.new_xid(conn)))
         pause = min(self.sleep.next_pause(), max(self.lead.renew_at - now, 0.001))
-        if self.due_in is not None and not looked.rows:  # else it is asked after the next look
+        if self.due_in is not None and not made.found:  # else it is asked after the next look
             pause = min(pause, max(self.due_in, 0))
         return pause
 

@@ -56,6 +56,38 @@ WHERE NOT EXISTS (SELECT FROM notify.relay_ticks WHERE no >= $1)
 ON CONFLICT DO NOTHING
 RETURNING ms
 
+-- name: look_and_tick
+-- look and insert_tick in one autocommitted statement, for what comes in small portions: two round trips less. One
+-- statement, so one snapshot: the tick's is the very one by which the rows were read; its own transaction id is drawn
+-- behind it. A tick is made only if there are rows, at most $8 of them with at most $9 bytes of payload, none of which
+-- came from another database. One row more than may be is read, so that "all" is known to be all. Ranges of the index
+-- (xid, id) and the partitions above $7, as look; no order, because a tick's rows are sorted by whoever appends them.
+-- One record where no tick was made, else one for each row; `fits` without ms: another relay was first.
+WITH found AS MATERIALIZED (
+  SELECT * FROM (
+    (SELECT o.* FROM notify.outbox o WHERE xid >= $3 AND id > $7 LIMIT $8::bigint + 1)
+    UNION ALL
+    (SELECT o.*
+     FROM unnest($4::xid8[]) AS ended
+     CROSS JOIN LATERAL (SELECT * FROM notify.outbox WHERE xid = ended AND id > $7 LIMIT $8::bigint + 1) o
+     WHERE pg_visible_in_snapshot(ended, pg_current_snapshot()))
+  ) r LIMIT $8::bigint + 1
+), total AS MATERIALIZED (
+  SELECT count(*) AS number, sum(pg_column_size(payload)) AS bytes, max(id) AS max_id,
+         count(*) BETWEEN 1 AND $8 AND sum(pg_column_size(payload)) <= $9
+           AND bool_and(xid < pg_snapshot_xmax(pg_current_snapshot())) AS fits
+  FROM found
+), tick AS (
+  INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, behind, rows, bytes, max_id, floor)
+  SELECT $1, greatest($2::bigint + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
+         pg_current_snapshot(), $5::jsonb, $6, number, bytes, max_id, $7
+  FROM total
+  WHERE fits AND NOT EXISTS (SELECT FROM notify.relay_ticks WHERE no >= $1)
+  ON CONFLICT DO NOTHING
+  RETURNING ms)
+SELECT {row}, pg_current_snapshot()::text AS snapshot, number, bytes, fits, ms
+FROM total LEFT JOIN tick ON true LEFT JOIN found ON ms IS NOT NULL
+
 -- name: tick_rows
 -- The rows of a tick again, for a relay that finds it in doubt. Index (xid, id), as look.
 SELECT {row}

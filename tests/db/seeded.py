@@ -69,6 +69,10 @@ INSERT INTO notify.user_channel_prefs (user_id, channel) SELECT user_id, 'email'
 INSERT INTO notify.suppressions (channel, address, reason)
 SELECT 'email', 'gone' || i || '@example.org', 'bounce' FROM generate_series(1, $1 / 4) i;
 """
+# Without which those rows would have come from another database.
+PAST = """
+DO $$ BEGIN WHILE pg_current_xact_id() <= '{last}'::xid8 LOOP COMMIT; END LOOP; END $$
+"""
 TABLES = """
 SELECT format('ALTER TABLE notify.%I SET (autovacuum_enabled = off)', relname)
 FROM pg_class WHERE relnamespace = 'notify'::regnamespace AND relkind = 'r'
@@ -83,6 +87,7 @@ async def seed(admin_url: str, size: int) -> None:
         for (statement,) in await admin.fetch(TABLES):
             await admin.execute(statement)  # which would ANALYZE, too
         await admin.execute(ROWS.replace("$1", str(size)))
+        await admin.execute(PAST.format(last=FIRST_XID + size // ROWS_PER_XID))
     finally:
         await admin.close()
 

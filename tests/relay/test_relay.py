@@ -105,6 +105,7 @@ async def test_a_backlog_is_cut_into_ticks_and_a_big_transaction_is_one(
 ) -> None:
     for module in ("relay.look", "relay.catch_up"):
         monkeypatch.setattr(f"{module}.TICK_ROWS", 20)
+    monkeypatch.setattr("relay.quick.QUICK_ROWS", 2)
     for number in range(7):
         await producer.execute(MANY, f"{number}-", 8)
     await producer.execute(MANY, "big-", 90)

@@ -225,6 +225,24 @@ class Postgres:
         self.take_one_xid()
         return [Record(ms=ms)]
 
+    def look_and_tick(  # noqa: PLR0917 - the statement's parameters
+        self, no: int, after_ms: int, xmax: int, xip: list[int], tops: str, behind: list[str],
+        floor: int, rows: int, size: int,
+    ) -> Records:  # fmt: skip
+        single, seen = set(xip), self.snapshot()
+        found = [row for row in self.of(lambda x: x >= xmax or x in single) if row.id > floor]
+        total = sum(row.size for row in found)
+        fits = 1 <= len(found) <= rows and total <= size and all(row.xid < seen.xmax for row in found)
+        made = []
+        if fits:
+            max_id = max(row.id for row in found)
+            made = self.insert_tick(
+                no, after_ms, str(seen), tops, behind, None, len(found), total, max_id, floor
+            )
+        ms = made[0]["ms"] if made else None
+        more = {"snapshot": str(seen), "number": len(found), "bytes": total, "fits": fits, "ms": ms}
+        return [row.record(**more) for row in found] if made else [Record(**more)]
+
     def take_one_xid(self) -> int:
         """A transaction of one statement."""
         self.ended, self.next_xid = max(self.ended, self.next_xid), self.next_xid + 1

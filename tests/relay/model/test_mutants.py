@@ -17,15 +17,18 @@ from redis.exceptions import RedisError
 
 import relay.catch_up
 import relay.look
+import relay.quick
 import relay.relay
 import relay.ship
 from db import relay as sql
 from db.pool import Connection
 from outbox.service import Step, Stop, wait
-from relay.entries import Entry, Row, StreamId
+from outbox.streams import Keys
+from relay.entries import Entry, Row, StreamId, by_stream
 from relay.floor import Floor
 from relay.ledger import Ledger
 from relay.look import Look, look
+from relay.quick import Made
 from relay.ship import Job, Rows, Shipper
 from relay.snapshot import Snapshot, Xid
 from relay.streams import Result
@@ -108,11 +111,37 @@ async def whole_or_not(self: Shipper, job: Job, rows: Rows | None) -> None:
         job.ledger.in_doubt = False
 
 
+quick = relay.quick.look_and_tick
+sql_quick = sql.look_and_tick
+
+
+async def quick_snapshot_from_before(
+    conn: Connection, ledger: Ledger, keys: Keys, base: Snapshot
+) -> Made | None:
+    """The rows are what a look in front of the statement saw, the tick is the statement's."""
+    found = await look(conn, base, ledger.floor.prove(base))
+    made = await quick(conn, ledger, keys, base)
+    return made and made._replace(rows=found.rows, streams=by_stream(found.rows, keys))
+
+
+async def quick_however_many(
+    conn: Connection, head: sql.TickHead, xmax: int, xip: Iterable[int], rows: int, size: int
+) -> Any:
+    """The tick is made, and no more rows come with it than may be."""
+    return (await sql_quick(conn, head, xmax, xip, 2**31, 2**31))[:rows]
+
+
 sql_look = sql.look
 
 
 async def without_late_commits(conn: Connection, xmax: int, _: object, *rest: int) -> Any:
     return await sql_look(conn, xmax, [], *rest)
+
+
+async def quick_without_late_commits(
+    conn: Connection, head: sql.TickHead, xmax: int, _: object, *rest: int
+) -> Any:
+    return await sql_quick(conn, head, xmax, [], *rest)
 
 
 locate = relay.catch_up.locate
@@ -157,8 +186,16 @@ RELAY_MUTANTS: dict[str, tuple[type[Redis], list[tuple[object, str, object]]]] =
         ],
     ),
     "the snapshot is read after the rows": (Redis, [(relay.relay, "look", snapshot_after_rows)]),
+    "a quick tick's rows are read by another snapshot": (
+        Redis,
+        [(relay.relay, "look_and_tick", quick_snapshot_from_before)],
+    ),
+    "a quick tick is made although not all was read": (Redis, [(sql, "look_and_tick", quick_however_many)]),
     "a tick is made before the one before is whole": (Redis, [(Shipper, "ship_tick", whole_or_not)]),
-    "what was in progress at the last tick is not read again": (Redis, [(sql, "look", without_late_commits)]),
+    "what was in progress at the last tick is not read again": (
+        Redis,
+        [(sql, "look", without_late_commits), (sql, "look_and_tick", quick_without_late_commits)],
+    ),
     "the floor rises above rows of open transactions": (Redis, [(Floor, "prove", open_ones_forgotten)]),
     "a refill begins one tick late": (Redis, [(relay.catch_up, "locate", one_tick_late)]),
     "old partitions go whatever the streams hold": (Redis, [(relay.relay, "verify", all_is_droppable)]),
