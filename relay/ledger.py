@@ -97,15 +97,15 @@ async def add_tick(conn: Connection, ledger: Ledger, keys: Keys, part: Part) -> 
         tops=json.dumps(tops),
         behind=behind,
         solo=solo,
-        rows=len(part.rows),
+        rows=part.rows,
         bytes=part.bytes,
-        max_id=max(row.id for row in part.rows) if solo is None else await sql.solo_top(conn, solo),
+        max_id=max(block.last for block in part.blocks) if solo is None else await sql.solo_top(conn, solo),
         floor=part.floor,
     )
     ms = await sql.insert_tick(conn, new)
     if ms is None:
         return None
     behind_now = frozenset(behind)
-    tick = Tick(no, ms, part.snapshot, tops, behind_now, solo, len(part.rows), part.bytes, part.floor)
+    tick = Tick(no, ms, part.snapshot, tops, behind_now, solo, part.rows, part.bytes, part.floor)
     ledger.add(tick)
     return tick
