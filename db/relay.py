@@ -12,7 +12,13 @@ from db.pool import Executor
 from db.statements import load
 
 SQL = load("relay")
-for part in ("row", "envelope"):  # of statements, put where they say {row} and {envelope}
+for part in (
+    "row",
+    "line",
+    "blocks",
+    "by_block",
+    "envelope",
+):  # of statements, put where they say {row} and so on
     text = re.sub(r"^--.*\n", "", SQL.pop(part), flags=re.MULTILINE)
     SQL = {name: statement.replace(f"{{{part}}}", text) for name, statement in SQL.items()}
 
@@ -47,7 +53,8 @@ async def last_ticks(conn: Executor) -> list[Record]:
 async def look(
     conn: Executor, xmax: int, xip: Iterable[int], rows: int, size: int, floor: int
 ) -> list[Record]:
-    """The snapshot, then at most so many rows above `floor`, and not much over so many bytes of payload."""
+    """The snapshot and what it sees above `floor`, in blocks: at most so many rows, and not much over so many bytes
+    of payload. Never empty: one record of nulls where there is no block."""
     return await conn.fetch(SQL["look"], xmax, list(xip), rows, size, floor)
 
 

@@ -97,8 +97,8 @@ def head_of(ledger: Ledger, keys: Keys, floor: int) -> sql.TickHead:
 
 async def add_tick(conn: Connection, ledger: Ledger, keys: Keys, part: Part) -> Tick | None:
     """Make the next tick, durably, before anything of it is appended. None where another relay made it."""
-    head, solo, number = head_of(ledger, keys, part.floor), part.solo, len(part.rows)
-    max_id = max(row.id for row in part.rows) if solo is None else await sql.solo_top(conn, solo)
+    head, solo, number = head_of(ledger, keys, part.floor), part.solo, part.rows
+    max_id = max(block.last for block in part.blocks) if solo is None else await sql.solo_top(conn, solo)
     ms = await sql.insert_tick(conn, sql.NewTick(head, str(part.snapshot), solo, number, part.bytes, max_id))
     if ms is None:
         return None

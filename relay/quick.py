@@ -10,9 +10,10 @@ from asyncpg import Record
 from db import relay as sql
 from db.pool import Connection
 from outbox.streams import Keys
-from relay.entries import Row, Tick, by_stream, row_of
+from relay.entries import Tick, block_of, by_stream
 from relay.ledger import Ledger, head_of
-from relay.ship import Rows
+from relay.look import Created, created
+from relay.ship import Blocks
 from relay.snapshot import Snapshot
 
 QUICK_ROWS = 200  # to find one row more than that for nothing takes half a millisecond
@@ -26,8 +27,8 @@ class Made(NamedTuple):
     found: bool
     all_read: bool
     tick: Tick | None
-    rows: list[Row]
-    streams: Rows
+    created: Created
+    streams: Blocks
 
 
 async def look_and_tick(conn: Connection, ledger: Ledger, keys: Keys, base: Snapshot) -> Made | None:
@@ -39,12 +40,11 @@ async def look_and_tick(conn: Connection, ledger: Ledger, keys: Keys, base: Snap
     head = head_of(ledger, keys, ledger.floor.prove(base))
     records = await sql.look_and_tick(conn, head, base.xmax, base.xip, QUICK_ROWS, QUICK_BYTES)
     first = records[0]
-    seen, found = Snapshot.parse(first["snapshot"]), first["number"] > 0
+    seen, found = Snapshot.parse(first["seen"]), first["found"] > 0
     if first["ms"] is None:
-        return Made(seen, found, True, None, [], {}) if first["fits"] or not found else None
+        return Made(seen, found, True, None, {}, {}) if first["fits"] or not found else None
     ledger.add(tick := tick_of(head, seen, first))
-    rows = list(map(row_of, records))
-    return Made(seen, found, True, tick, rows, by_stream(rows, keys))
+    return Made(seen, found, True, tick, created(records), by_stream(map(block_of, records), keys))
 
 
 def tick_of(head: sql.TickHead, snapshot: Snapshot, record: Record) -> Tick:
@@ -55,7 +55,7 @@ def tick_of(head: sql.TickHead, snapshot: Snapshot, record: Record) -> Tick:
         tops=head.tops,
         behind=frozenset(head.behind),
         solo=None,
-        rows=record["number"],
-        bytes=int(record["bytes"]),
+        rows=record["found"],
+        bytes=int(record["size"]),
         floor=head.floor,
     )

@@ -1,7 +1,6 @@
 """One step of the relay: finish the tick in doubt → look → tick → ship → catch up → promote what is due → rest."""
 
 import asyncio
-from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import NamedTuple
@@ -12,12 +11,12 @@ from outbox.log import get
 from outbox.settings import Settings
 from relay import metrics
 from relay.catch_up import catch_up, disown
-from relay.entries import Row, Tick, by_stream
+from relay.entries import Tick, by_stream
 from relay.lead import Lead
 from relay.ledger import AnotherHistoryError, Ledger, add_tick, load
-from relay.look import Look, Part, look
+from relay.look import Created, Look, look
 from relay.quick import QUICK_ROWS, Made, look_and_tick
-from relay.ship import Job, Rows, Shipper, finished
+from relay.ship import Blocks, Job, Shipper, finished
 from relay.snapshot import Snapshot, Xid
 from relay.verify import Droppable, verify
 from relay.wake import ASLEEP_FLAG, AWAKE_FLAG, Mode, Sleep
@@ -28,15 +27,21 @@ DUE_SECONDS = 0.05  # how late a busy relay may notice that something is due
 
 # The relay's statements go by index alone. A partition made a moment ago has no statistics, and without
 # them the planner would rather sort a backlog whole than read its first page in order.
-BY_INDEX = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off", "jit": "off"}
+# What a look finds is kept twice on the way, for the cut and by blocks: both times in memory.
+BY_INDEX = {
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
+    "jit": "off",
+    "work_mem": "32MB",
+}
 
 
 class Found(NamedTuple):
-    """What a look has found, ready to be made a tick of; no part where there is nothing."""
+    """What a look has found, ready to be made a tick of."""
 
     look: Look
-    part: Part | None
-    streams: Rows
+    streams: Blocks
 
 
 @dataclass(slots=True)
@@ -128,7 +133,7 @@ class Relay:
             await self.ship(
                 Job(conn, self.conn_lock, ledger, made.tick), made.streams, more=not made.all_read
             )
-            self.shipped(made.tick, made.rows, began_at)
+            self.shipped(made.tick, made.created, began_at)
         elif made.found:
             metrics.COLLISIONS.inc()
             log.info("relay.collided", tick=ledger.tick.no + 1 if ledger.tick else 1)
@@ -147,22 +152,21 @@ class Relay:
         return made
 
     async def at_length(self, conn: Connection, ledger: Ledger) -> Made:
-        looked, part, streams = self.ahead or await self.look(conn, ledger, self.seen or ledger.snapshot)
+        looked, streams = self.ahead or await self.look(conn, ledger, self.seen or ledger.snapshot)
         self.ahead = None
-        self.few = looked.all_read and len(looked.rows) <= QUICK_ROWS
-        if part is None:
-            return Made(looked.seen, False, True, None, [], {})
-        self.refuse_foreign(looked.rows, looked.seen)
-        tick = await add_tick(conn, ledger, self.settings.keys, part)
-        return Made(looked.seen, True, looked.all_read, tick, part.rows, streams)
+        self.few = looked.all_read and looked.rows <= QUICK_ROWS
+        if looked.part is None:
+            return Made(looked.seen, False, True, None, {}, {})
+        self.refuse_foreign(looked)
+        tick = await add_tick(conn, ledger, self.settings.keys, looked.part)
+        return Made(looked.seen, True, looked.all_read, tick, looked.created, streams)
 
     async def look(self, conn: Connection, ledger: Ledger, base: Snapshot) -> Found:
         """`base` sees what ticks hold, and no row more."""
         looked = await look(conn, base, ledger.floor.prove(base))
-        part = looked.part() if looked.rows else None
-        return Found(looked, part, by_stream(part.rows, self.settings.keys) if part else {})
+        return Found(looked, by_stream(looked.part.blocks, self.settings.keys) if looked.part else {})
 
-    async def ship(self, job: Job, streams: Rows, *, more: bool) -> None:
+    async def ship(self, job: Job, streams: Blocks, *, more: bool) -> None:
         """The tick into the streams; where there is more, Postgres reads it meanwhile. What it finds becomes a tick
         only when this one is whole (I3), for both are waited for, even where one fails."""
         shipping = self.shipper.ship_tick(job, streams)
@@ -175,24 +179,22 @@ class Relay:
         async with self.conn_lock:
             return await self.look(job.conn, job.ledger, job.tick.snapshot)
 
-    def refuse_foreign(self, rows: list[Row], seen: Snapshot) -> None:
+    def refuse_foreign(self, looked: Look) -> None:
         """Rows of transactions that have not begun yet were copied from another database."""
-        if rows[-1].xid >= seen.xmax:
+        if looked.newest >= looked.seen.xmax:
             self.trouble = (
                 "the outbox holds rows whose transaction ids this database has not reached: they were copied from "
                 "another one. docs/architecture.md, Moving the database, says what to do"
             )
             raise AnotherHistoryError(self.trouble)
 
-    def shipped(self, tick: Tick, rows: list[Row], began_at: float) -> None:
+    def shipped(self, tick: Tick, created: Created, began_at: float) -> None:
         metrics.TICKS.inc()
         metrics.WAKE_UPS.labels(self.cause).inc()
-        created = Counter(row.channels for row in rows if row.origin == "producer")
-        for channels, number in created.items():
-            for channel in channels.split():
-                metrics.CREATED.labels(channel).inc(number)
+        for channel, number in created.items():
+            metrics.CREATED.labels(channel).inc(number)
         metrics.SHIP_SECONDS.observe(monotonic() - began_at)
-        log.debug("relay.shipped", tick=tick.no, rows=len(rows), cause=self.cause)
+        log.debug("relay.shipped", tick=tick.no, rows=tick.rows, cause=self.cause)
 
     async def promote(self, conn: Connection, *, busy: bool) -> None:
         """Put what is due into the outbox. Asked after every look that found nothing, because whoever

@@ -75,16 +75,23 @@ RELAY = [
     ),
     # One row more from each partition, where their indexes are merged.
     by_relay("look_backlog", lambda c, n: sql.look(c, 1, [], PAGE, TICK_BYTES, 0), {LOG}, PAGE + 5, sorts=2),
-    # Ten rows of the transaction that was in progress; fifty at the end.
-    by_relay("look_and_tick", lambda c, n: look_and_tick(c, n, 50, True), {LOG, TICKS}, 3 * (50 + 10)),
+    # Ten rows of the transaction that was in progress; fifty at the end; sorted by block.
     by_relay(
-        "look_and_tick_too_many", lambda c, n: look_and_tick(c, n, TAIL, False), {LOG, TICKS}, 3 * QUICK_ROWS
+        "look_and_tick", lambda c, n: look_and_tick(c, n, 50, True), {LOG, TICKS}, 3 * (50 + 10), sorts=1
+    ),
+    by_relay(
+        "look_and_tick_too_many",
+        lambda c, n: look_and_tick(c, n, TAIL, False),
+        {LOG, TICKS},
+        3 * QUICK_ROWS,
+        sorts=1,
     ),
     by_relay(
         "look_and_tick_above_floor",
         lambda c, n: look_and_tick(c, n, 50, True, n - TAIL),
         {LOG, TICKS},
         3 * 50,
+        sorts=1,
         partitions=3,
     ),
     by_relay("tick_rows", lambda c, n: sql.tick_rows(c, *SPAN, 0), {LOG}, SPAN_ROWS),

@@ -4,7 +4,7 @@ A mutant changes the relay, or the one thing it relies on, in one place. The run
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from redis.exceptions import RedisError
 
 import relay.catch_up
+import relay.entries
 import relay.look
 import relay.quick
 import relay.relay
@@ -24,12 +25,12 @@ from db import relay as sql
 from db.pool import Connection
 from outbox.service import Step, Stop, wait
 from outbox.streams import Keys
-from relay.entries import Entry, Row, StreamId, by_stream
+from relay.entries import Block, Page, Row, StreamId, by_stream
 from relay.floor import Floor
 from relay.ledger import Ledger
 from relay.look import Look, look
 from relay.quick import Made
-from relay.ship import Job, Rows, Shipper
+from relay.ship import Blocks, Job, Shipper
 from relay.snapshot import Snapshot, Xid
 from relay.streams import Result
 from relay.verify import Droppable
@@ -79,21 +80,22 @@ ANYWHERE = StreamId(-1, -1)
 
 
 async def unchained(
-    self: scheduler.Streams, stream: str, pages: Iterable[Sequence[Entry]], expected: StreamId
+    self: scheduler.Streams, stream: str, pages: Iterable[Page], expected: StreamId
 ) -> list[Result]:
     calls = []
-    for page in map(list, pages):
+    for page in pages:
         calls.append(lambda page=page, expected=expected: self.redis.append(stream, page, expected))
         expected = ANYWHERE
     return await self.ask("append", *calls) if calls else []
 
 
-def by_outbox_id(_: int, rows: Iterable[Row]) -> list[Entry]:
-    return [Entry(StreamId(0, row.id), row.envelope, row.attempt) for row in rows]
+def by_outbox_id(_: int, blocks: Iterable[Block]) -> list[Page]:
+    return [Page(StreamId(0, b.last), b.rows, b.attempt, "0-", b.lines) for b in blocks]
 
 
-def by_outbox_id_again(_: object, rows: Iterable[Row], after: StreamId) -> list[Entry]:
-    return sorted(entry for entry in by_outbox_id(0, rows) if entry.id > after)
+def by_outbox_id_again(_: object, rows: Iterable[Row], after: StreamId) -> list[Page]:
+    pages = [Page(StreamId(0, r.id), 1, r.attempt, "0-", f"{r.id} {r.envelope}\n".encode()) for r in rows]
+    return sorted(page for page in pages if page.top > after)
 
 
 async def snapshot_after_rows(conn: Connection, base: Snapshot, floor: int) -> Look:
@@ -104,9 +106,9 @@ async def snapshot_after_rows(conn: Connection, base: Snapshot, floor: int) -> L
 ship_tick = Shipper.ship_tick
 
 
-async def whole_or_not(self: Shipper, job: Job, rows: Rows | None) -> None:
+async def whole_or_not(self: Shipper, job: Job, blocks: Blocks | None) -> None:
     try:
-        await ship_tick(self, job, rows)
+        await ship_tick(self, job, blocks)
     except RedisError:
         job.ledger.in_doubt = False
 
@@ -121,7 +123,8 @@ async def quick_snapshot_from_before(
     """The rows are what a look in front of the statement saw, the tick is the statement's."""
     found = await look(conn, base, ledger.floor.prove(base))
     made = await quick(conn, ledger, keys, base)
-    return made and made._replace(rows=found.rows, streams=by_stream(found.rows, keys))
+    blocks = found.part.blocks if found.part else []
+    return made and made._replace(streams=by_stream(blocks, keys))
 
 
 async def quick_however_many(
@@ -142,6 +145,10 @@ async def quick_without_late_commits(
     conn: Connection, head: sql.TickHead, xmax: int, _: object, *rest: int
 ) -> Any:
     return await sql_quick(conn, head, xmax, [], *rest)
+
+
+def without_begun(blocks: Iterable[Block], ms: int, top: StreamId) -> list[Block]:
+    return [block for block in blocks if (ms, block.first) > top]
 
 
 locate = relay.catch_up.locate
@@ -197,6 +204,11 @@ RELAY_MUTANTS: dict[str, tuple[type[Redis], list[tuple[object, str, object]]]] =
         [(sql, "look", without_late_commits), (sql, "look_and_tick", quick_without_late_commits)],
     ),
     "the floor rises above rows of open transactions": (Redis, [(Floor, "prove", open_ones_forgotten)]),
+    "blocks that reach into each other go one after the other": (
+        Redis,
+        [(relay.entries, "in_order", lambda blocks: blocks)],
+    ),
+    "a block that is there in part is taken for whole": (Redis, [(relay.ship, "missing", without_begun)]),
     "a refill begins one tick late": (Redis, [(relay.catch_up, "locate", one_tick_late)]),
     "old partitions go whatever the streams hold": (Redis, [(relay.relay, "verify", all_is_droppable)]),
 }
