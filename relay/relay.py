@@ -16,7 +16,7 @@ from relay.lead import Lead
 from relay.ledger import AnotherHistoryError, Ledger, add_tick, load
 from relay.look import Created, Look, look
 from relay.quick import QUICK_ROWS, Made, look_and_tick
-from relay.ship import Blocks, Job, Shipper, finished
+from relay.ship import Blocks, Job, Shipper, count_created, finished
 from relay.snapshot import Snapshot, Xid
 from relay.verify import Droppable, verify
 from relay.wake import ASLEEP_FLAG, AWAKE_FLAG, Mode, Sleep
@@ -27,12 +27,15 @@ DUE_SECONDS = 0.05  # how late a busy relay may notice that something is due
 
 # The relay's statements go by index alone. A partition made a moment ago has no statistics, and without
 # them the planner would rather sort a backlog whole than read its first page in order.
-# What a look finds is kept twice on the way, for the cut and by blocks: both times in memory.
+# So the plan is the same whatever is asked for, and made once: Postgres would make one for each look that is
+# likely to find nothing, which takes longer than the look. And what a look finds is kept twice on the way, for the cut
+# and by blocks: both times in memory.
 BY_INDEX = {
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
     "enable_sort": "off",
     "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
     "work_mem": "32MB",
 }
 
@@ -173,7 +176,7 @@ class Relay:
         if not more or job.tick.solo is not None:  # which is read page by page, on this connection
             await shipping
             return
-        _, self.ahead = await finished(shipping, self.look_ahead(job))
+        self.ahead, _ = await finished(self.look_ahead(job), shipping)
 
     async def look_ahead(self, job: Job) -> Found:
         async with self.conn_lock:
@@ -191,8 +194,7 @@ class Relay:
     def shipped(self, tick: Tick, created: Created, began_at: float) -> None:
         metrics.TICKS.inc()
         metrics.WAKE_UPS.labels(self.cause).inc()
-        for channel, number in created.items():
-            metrics.CREATED.labels(channel).inc(number)
+        count_created(created)
         metrics.SHIP_SECONDS.observe(monotonic() - began_at)
         log.debug("relay.shipped", tick=tick.no, rows=tick.rows, cause=self.cause)
 

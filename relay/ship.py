@@ -12,6 +12,7 @@ from outbox.streams import Keys
 from relay import metrics
 from relay.entries import Block, Page, StreamId, Tick, block_of, by_stream, missing, of_tick, pages
 from relay.ledger import Ledger
+from relay.look import Created, created
 from relay.streams import PAGE, Appended, Elsewhere, Refused, Streams
 
 log = get("relay")
@@ -52,6 +53,11 @@ class Job:
         """Whether an id above the expected one is a relay's own."""
         async with self.lock:
             return await is_of_a_tick(self.conn, top)
+
+
+def count_created(rows: Created) -> None:
+    for channel, number in rows.items():
+        metrics.CREATED.labels(channel).inc(number)
 
 
 def rows_in(blocks: Iterable[Block]) -> int:
@@ -109,6 +115,7 @@ class Shipper:
         page = max(1, job.tick.rows)  # as many as one look could carry
         while records := await sql.solo_rows(job.conn, job.tick.solo, after, page):
             await self.ship_blocks(job, by_stream(map(block_of, records), self.keys))
+            count_created(created(records))
             after = max(record["last"] for record in records)
 
     async def ship_blocks(self, job: Job, blocks: Blocks) -> None:

@@ -94,8 +94,8 @@ RELAY = [
         sorts=1,
         partitions=3,
     ),
-    by_relay("tick_rows", lambda c, n: sql.tick_rows(c, *SPAN, 0), {LOG}, SPAN_ROWS),
-    by_relay("solo_rows", lambda c, n: sql.solo_rows(c, SOLO_XID, SOLO_ROWS // 2, 500), {LOG}, 500),
+    by_relay("tick_rows", lambda c, n: sql.tick_rows(c, *SPAN, 0), {LOG}, SPAN_ROWS, sorts=1),
+    by_relay("solo_rows", lambda c, n: sql.solo_rows(c, SOLO_XID, SOLO_ROWS // 2, 500), {LOG}, 500, sorts=1),
     by_relay("solo_top", lambda c, n: sql.solo_top(c, SOLO_XID), {LOG}, 1),
     by_relay(
         "unsettled_rows",

@@ -147,10 +147,6 @@ async def quick_without_late_commits(
     return await sql_quick(conn, head, xmax, [], *rest)
 
 
-def without_begun(blocks: Iterable[Block], ms: int, top: StreamId) -> list[Block]:
-    return [block for block in blocks if (ms, block.first) > top]
-
-
 locate = relay.catch_up.locate
 
 
@@ -208,7 +204,6 @@ RELAY_MUTANTS: dict[str, tuple[type[Redis], list[tuple[object, str, object]]]] =
         Redis,
         [(relay.entries, "in_order", lambda blocks: blocks)],
     ),
-    "a block that is there in part is taken for whole": (Redis, [(relay.ship, "missing", without_begun)]),
     "a refill begins one tick late": (Redis, [(relay.catch_up, "locate", one_tick_late)]),
     "old partitions go whatever the streams hold": (Redis, [(relay.relay, "verify", all_is_droppable)]),
 }
