@@ -54,7 +54,7 @@ async def look(
     conn: Executor, xmax: int, xip: Iterable[int], rows: int, size: int, floor: int
 ) -> list[Record]:
     """The snapshot and what it sees above `floor`, in blocks: at most so many rows, and not much over so many bytes
-    of payload. Never empty: one record of nulls where there is no block."""
+    of entries. Never empty: one record of nulls where there is no block."""
     return await conn.fetch(SQL["look"], xmax, list(xip), rows, size, floor)
 
 

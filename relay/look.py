@@ -11,7 +11,7 @@ from relay.entries import Block, block_of
 from relay.snapshot import Snapshot, Xid, bound
 
 TICK_ROWS = 20_000  # a tick holds no more, unless one transaction alone does
-TICK_BYTES = 8 * 1024 * 1024  # nor much more of payload: a relay must fit a small container, whatever comes
+TICK_BYTES = 8 * 1024 * 1024  # nor much more of entries: a relay must fit a small container, whatever comes
 
 Created = dict[str, int]  # how many rows producers wrote, by channel
 

@@ -4,7 +4,7 @@ id, xid, array_to_string(channels, ' ') AS channels, priority, attempt, origin, 
 
 -- name: line
 -- No statement but columns, put where the others say {line}: what blocks are made of. No line break is in an envelope.
-id, xid, array_to_string(channels, ' ') AS channels, priority, attempt, origin, pg_column_size(payload) AS own,
+id, xid, array_to_string(channels, ' ') AS channels, priority, attempt, origin,
 id || ' ' || {envelope} || E'\n' AS line
 
 -- name: blocks
@@ -13,7 +13,7 @@ id || ' ' || {envelope} || E'\n' AS line
 -- nobody need decode.
 min(id) AS first, max(id) AS last, channels, priority, attempt, count(*) AS rows,
 textsend(string_agg(line, '' ORDER BY id)) AS lines,
-count(*) FILTER (WHERE origin = 'producer') AS produced, sum(own) AS bytes
+count(*) FILTER (WHERE origin = 'producer') AS produced
 
 -- name: by_block
 -- No statement but what blocks are grouped by, put where the others say {by_block}. A fixed range of ids, so that a block has no more rows than that
@@ -45,11 +45,12 @@ FROM notify.relay_ticks ORDER BY no DESC LIMIT 2
 -- One statement, so one snapshot, which each record tells; so there is one where nothing was found, too. Two
 -- ranges of the index (xid, id): what began after the previous tick, and what was in progress then and has ended
 -- since. Cost follows the rows found, not the age of the oldest open transaction nor the rows it has written. At
--- most $3 rows, and no more than about $4 bytes of payload; where that was not all, the blocks leave out the newest
+-- most $3 rows, and no more than about $4 bytes of entries (of a payload's text, that is: stored, it may be a tenth); where that was not all, the blocks leave out the newest
 -- transaction, which may not be there whole. $5 passes over the partitions below it, which hold no such row.
 WITH found AS MATERIALIZED (
   SELECT *
-  FROM (SELECT r.*, sum(own) OVER (ORDER BY xid, id ROWS UNBOUNDED PRECEDING) AS size
+  FROM (SELECT r.*, octet_length(line) AS own,
+               sum(octet_length(line)) OVER (ORDER BY xid, id ROWS UNBOUNDED PRECEDING) AS size
         FROM ((SELECT {line}
                FROM notify.outbox WHERE xid >= $1 AND id > $5 ORDER BY xid, id LIMIT $3)
               UNION ALL
@@ -66,7 +67,7 @@ edge AS MATERIALIZED (
   FROM found)
 SELECT block.*, edge.*
 FROM edge LEFT JOIN (
-  SELECT {blocks} FROM found
+  SELECT {blocks}, sum(own) AS bytes FROM found
   WHERE xid < (SELECT newest FROM edge) OR (SELECT edge.found < $3 AND edge.size <= $4 FROM edge)
   GROUP BY {by_block}) block ON true
 

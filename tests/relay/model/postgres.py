@@ -57,7 +57,7 @@ class Row:
 
 
 def blocks_of(rows: Iterable[Row]) -> Records:
-    """As the statements' columns {blocks}."""
+    """As the statements' columns {blocks}, and the bytes that look adds."""
     blocks: dict[tuple[int, str, str, int], list[Row]] = {}
     for row in sorted(rows, key=lambda row: row.id):
         kind = row.id // BLOCK, " ".join(row.channels), row.priority, row.attempt
