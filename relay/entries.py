@@ -3,6 +3,8 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple, Self
 
 from asyncpg import Record
@@ -66,11 +68,20 @@ def block_of(record: Record) -> Block:
     return Block._make(record[: len(Block._fields)])
 
 
-def split(block: Block) -> list[Block]:
-    """Row by row."""
-    _, _, channels, priority, attempt, _, lines = block
-    found = ((int(line[: line.index(b" ")]), line + b"\n") for line in lines.split(b"\n") if line)
-    return [Block(row, row, channels, priority, attempt, 1, line) for row, line in found]
+def rows_of(block: Block) -> Iterator[tuple[int, int, bytes]]:
+    """Id, attempt number and line of each row."""
+    return ((int(line[: line.index(b" ")]), block.attempt, line) for line in block.lines.split(b"\n") if line)
+
+
+def regrouped(blocks: Sequence[Block], after: int = 0) -> list[Block]:
+    """The rows of one stream's blocks behind the id `after`, in blocks that do not reach into each other."""
+    rows = sorted(row for block in blocks for row in rows_of(block) if row[0] > after)
+    found = []
+    for attempt, together in groupby(rows, itemgetter(1)):
+        ids, _, lines = zip(*together, strict=True)
+        text = b"\n".join(lines) + b"\n"
+        found.append(Block(ids[0], ids[-1], "", blocks[0].priority, attempt, len(ids), text))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +121,10 @@ def by_stream(blocks: Iterable[Block], keys: Keys) -> dict[str, list[Block]]:
 
 def in_order(blocks: list[Block]) -> list[Block]:
     """Blocks of one stream reach into each other where it gets rows of other channels, or of another attempt number,
-    between theirs: those are taken apart."""
+    between theirs: those are taken apart, and it no longer matters what else a row goes to."""
     ordered: list[Block] = []
     for tangled in overlapping(blocks):
-        ordered += tangled if len(tangled) == 1 else sorted(row for block in tangled for row in split(block))
+        ordered += tangled if len(tangled) == 1 else regrouped(tangled)
     return ordered
 
 
@@ -140,7 +151,7 @@ def missing(blocks: Sequence[Block], ms: int, top: StreamId) -> Sequence[Block]:
         if block.first > top.row:
             left.append(block)
         elif block.last > top.row:
-            left += (row for row in split(block) if row.first > top.row)
+            left += regrouped([block], top.row)
     return left
 
 
