@@ -9,32 +9,31 @@ id || ' ' || {envelope} || E'\n' AS line
 
 -- name: blocks
 -- No statement but columns, put where the others say {blocks}, over those of line: rows whose ids lie close
--- together as one value, made for the stream, so that Python touches no row (relay.entries.Block). As bytes, which
--- nobody need decode.
+-- together as one value, made for the stream, so that Python touches no row (relay.entries.Block). As bytes, so that
+-- nobody decodes it.
 min(id) AS first, max(id) AS last, channels, priority, attempt, count(*) AS rows,
 textsend(string_agg(line, '' ORDER BY id)) AS lines,
 count(*) FILTER (WHERE origin = 'producer') AS produced
 
 -- name: by_block
--- No statement but what blocks are grouped by, put where the others say {by_block}. A fixed range of ids, so that a block has no more rows than that
--- without anybody counting them.
+-- No statement but what blocks are grouped by, put where the others say {by_block}. A fixed range of ids, so that a
+-- block has no more rows than that without anybody counting them.
 id / 64, channels, priority, attempt
 
 -- name: envelope
 -- No statement but an expression, put where the others say {envelope}: a row's entry as JSON, field for field
 -- what outbox.envelope.Envelope.to_entry writes (a test compares them). Concatenation is four times as fast as
--- json_build_object, and this runs once a row; to_json where the constraints leave something to escape, and what comes
--- behind the payload is put together first, for each || copies what it has so far.
+-- json_build_object, and this runs once a row; to_json where the constraints leave something to escape.
 '{"v":1,"notification_id":"' || notification_id || '","event_type":"' || event_type
     || '","user_id":' || to_json(user_id)
     || coalesce(',"actor_user_id":' || to_json(actor_user_id), '')
     || ',"channels":["' || array_to_string(channels, '","') || '"],"payload":' || payload::text
-    || (coalesce(',"template_name":' || to_json(template_name), '')
-        || coalesce(',"dedup_key":' || to_json(dedup_key), '')
-        || ',"priority":"' || priority || '","created_at":' || to_json(created_at)
-        || coalesce(',"deliver_at":' || to_json(deliver_at), '')
-        || coalesce(',"expires_at":' || to_json(expires_at), '')
-        || coalesce(',"traceparent":' || to_json(traceparent), '') || '}')
+    || coalesce(',"template_name":' || to_json(template_name), '')
+    || coalesce(',"dedup_key":' || to_json(dedup_key), '')
+    || ',"priority":"' || priority || '","created_at":' || to_json(created_at)
+    || coalesce(',"deliver_at":' || to_json(deliver_at), '')
+    || coalesce(',"expires_at":' || to_json(expires_at), '')
+    || coalesce(',"traceparent":' || to_json(traceparent), '') || '}'
 
 -- name: last_ticks
 -- The newest tick, which may not be whole in Redis, and the one before, which is. Primary key, backwards.
