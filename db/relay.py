@@ -1,8 +1,9 @@
 """The relay's statements (db/sql/relay.sql)."""
 
+import json
 import re
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 from asyncpg import Record
@@ -11,26 +12,38 @@ from db.pool import Executor
 from db.statements import load
 
 SQL = load("relay")
-for part in ("row", "envelope"):  # of statements, put where they say {row} and {envelope}
+for part in (
+    "row",
+    "line",
+    "blocks",
+    "by_block",
+    "envelope",
+):  # of statements, put where they say {row} and so on
     text = re.sub(r"^--.*\n", "", SQL.pop(part), flags=re.MULTILINE)
     SQL = {name: statement.replace(f"{{{part}}}", text) for name, statement in SQL.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class NewTick:
-    """A row of relay_ticks to be; its fields in the statement's order. `solo` is None but for a tick of
-    one big transaction."""
+class TickHead:
+    """What a tick to be has, whatever rows it holds."""
 
     no: int
     after_ms: int
-    snapshot: str
-    tops: str
+    tops: dict[str, str]
     behind: list[str]
+    floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewTick:
+    """A row of relay_ticks to be. `solo` is None but for a tick of one big transaction."""
+
+    head: TickHead
+    snapshot: str
     solo: int | None
     rows: int
     bytes: int
     max_id: int
-    floor: int
 
 
 async def last_ticks(conn: Executor) -> list[Record]:
@@ -40,14 +53,30 @@ async def last_ticks(conn: Executor) -> list[Record]:
 async def look(
     conn: Executor, xmax: int, xip: Iterable[int], rows: int, size: int, floor: int
 ) -> list[Record]:
-    """The snapshot, then at most so many rows above `floor`, and not much over so many bytes of payload."""
+    """The snapshot and what it sees above `floor`, in blocks: at most so many rows, and not much over so many bytes
+    of entries. Never empty: one record of nulls where there is no block."""
     return await conn.fetch(SQL["look"], xmax, list(xip), rows, size, floor)
 
 
 async def insert_tick(conn: Executor, tick: NewTick) -> int | None:
     """The tick's ms, or None where another relay made this tick."""
-    ms: int | None = await conn.fetchval(SQL["insert_tick"], *astuple(tick))
+    head, tops = tick.head, json.dumps(tick.head.tops)
+    ms: int | None = await conn.fetchval(
+        SQL["insert_tick"], head.no, head.after_ms, tick.snapshot, tops, head.behind,
+        tick.solo, tick.rows, tick.bytes, tick.max_id, head.floor,
+    )  # fmt: skip
     return ms
+
+
+async def look_and_tick(
+    conn: Executor, head: TickHead, xmax: int, xip: Iterable[int], rows: int, size: int
+) -> list[Record]:
+    """Where there are rows above the floor, and no more than so many with so many bytes of payload: the rows, and in
+    each record the tick made of them. Else one record without a tick."""
+    return await conn.fetch(
+        SQL["look_and_tick"], head.no, head.after_ms, xmax, list(xip), json.dumps(head.tops), head.behind,
+        head.floor, rows, size,
+    )  # fmt: skip
 
 
 async def tick_rows(

@@ -11,7 +11,7 @@ from db.pool import Connection
 from outbox.log import get
 from outbox.streams import LANES
 from relay import metrics
-from relay.entries import ZERO, Entry, StreamId, Tick, across_ticks, row_of
+from relay.entries import ZERO, Page, StreamId, Tick, across_ticks, row_of
 from relay.ledger import Ledger, tick_of
 from relay.look import TICK_BYTES, TICK_ROWS
 from relay.ship import Shipper, is_of_a_tick
@@ -129,7 +129,7 @@ async def disown(conn: Connection, shipper: Shipper, ledger: Ledger) -> None:
 
 async def unsettled(
     conn: Connection, shipper: Shipper, chunk: Chunk, stream: str, top: StreamId
-) -> list[Entry]:
+) -> list[Page]:
     channel, priority = shipper.keys.channel_and_priority(stream)
     last = chunk.ticks[-1]
     after = top.row if last.solo is not None and last.ms == top.ms else chunk.ticks[0].floor

@@ -84,28 +84,26 @@ async def load(conn: Connection, keys: Keys) -> Ledger:
     )
 
 
+def head_of(ledger: Ledger, keys: Keys, floor: int) -> sql.TickHead:
+    """Of the tick that is next."""
+    return sql.TickHead(
+        no=ledger.tick.no + 1 if ledger.tick else 1,
+        after_ms=ledger.tick.ms if ledger.tick else 0,
+        tops={keys.lane(stream): str(top) for stream, top in ledger.tops.items()},
+        behind=[keys.lane(stream) for stream in ledger.behind],
+        floor=floor,
+    )
+
+
 async def add_tick(conn: Connection, ledger: Ledger, keys: Keys, part: Part) -> Tick | None:
     """Make the next tick, durably, before anything of it is appended. None where another relay made it."""
-    no = ledger.tick.no + 1 if ledger.tick else 1
-    tops = {keys.lane(stream): str(top) for stream, top in ledger.tops.items()}
-    behind = [keys.lane(stream) for stream in ledger.behind]
-    solo = part.solo
-    new = sql.NewTick(
-        no=no,
-        after_ms=ledger.tick.ms if ledger.tick else 0,
-        snapshot=str(part.snapshot),
-        tops=json.dumps(tops),
-        behind=behind,
-        solo=solo,
-        rows=len(part.rows),
-        bytes=part.bytes,
-        max_id=max(row.id for row in part.rows) if solo is None else await sql.solo_top(conn, solo),
-        floor=part.floor,
-    )
-    ms = await sql.insert_tick(conn, new)
+    head, solo, number = head_of(ledger, keys, part.floor), part.solo, part.rows
+    max_id = max(block.last for block in part.blocks) if solo is None else await sql.solo_top(conn, solo)
+    ms = await sql.insert_tick(conn, sql.NewTick(head, str(part.snapshot), solo, number, part.bytes, max_id))
     if ms is None:
         return None
-    behind_now = frozenset(behind)
-    tick = Tick(no, ms, part.snapshot, tops, behind_now, solo, len(part.rows), part.bytes, part.floor)
+    tick = Tick(
+        head.no, ms, part.snapshot, head.tops, frozenset(head.behind), solo, number, part.bytes, head.floor
+    )
     ledger.add(tick)
     return tick

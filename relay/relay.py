@@ -1,7 +1,6 @@
 """One step of the relay: finish the tick in doubt → look → tick → ship → catch up → promote what is due → rest."""
 
 import asyncio
-from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import NamedTuple
@@ -12,11 +11,12 @@ from outbox.log import get
 from outbox.settings import Settings
 from relay import metrics
 from relay.catch_up import catch_up, disown
-from relay.entries import Row, Tick, by_stream
+from relay.entries import Tick, by_stream
 from relay.lead import Lead
 from relay.ledger import AnotherHistoryError, Ledger, add_tick, load
-from relay.look import Look, Part, look
-from relay.ship import Job, Rows, Shipper, finished
+from relay.look import Created, Look, look
+from relay.quick import QUICK_ROWS, Made, look_and_tick
+from relay.ship import Blocks, Job, Shipper, count_created, finished
 from relay.snapshot import Snapshot, Xid
 from relay.verify import Droppable, verify
 from relay.wake import ASLEEP_FLAG, AWAKE_FLAG, Mode, Sleep
@@ -27,15 +27,24 @@ DUE_SECONDS = 0.05  # how late a busy relay may notice that something is due
 
 # The relay's statements go by index alone. A partition made a moment ago has no statistics, and without
 # them the planner would rather sort a backlog whole than read its first page in order.
-BY_INDEX = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off", "jit": "off"}
+# So the plan is the same whatever is asked for, and made once: Postgres would make one for each look that is
+# likely to find nothing, which takes longer than the look. And what a look finds is kept twice on the way, for the cut
+# and by blocks: both times in memory.
+BY_INDEX = {
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "work_mem": "32MB",
+}
 
 
 class Found(NamedTuple):
-    """What a look has found, ready to be made a tick of; no part where there is nothing."""
+    """What a look has found, ready to be made a tick of."""
 
     look: Look
-    part: Part | None
-    streams: Rows
+    streams: Blocks
 
 
 @dataclass(slots=True)
@@ -55,6 +64,7 @@ class Relay:
     # transaction that was open then has written, until it ends.
     seen: Snapshot | None = None
     ahead: Found | None = None  # what is behind the last tick, looked for while that was being appended
+    few: bool = True  # whether the last look found no more than one statement can make a tick of
     droppable: Droppable | None = None
     cause: str = "start"
     waiting_since: float | None = None  # for how long rows may have been waiting
@@ -96,12 +106,12 @@ class Relay:
         ledger = self.ledger
         if ledger.in_doubt and ledger.tick:
             await self.shipper.ship_tick(Job(conn, self.conn_lock, ledger, ledger.tick), None)
-        looked = await self.advance(conn, ledger)
+        made = await self.advance(conn, ledger)
         if ledger.stale:
             return 0  # another relay was here: see what it did
         moved = await catch_up(conn, self.shipper, ledger)
-        await self.promote(conn, busy=bool(looked.rows))
-        return 0 if moved and ledger.behind else await self.rest(conn, looked)
+        await self.promote(conn, busy=made.found)
+        return 0 if moved and ledger.behind else await self.rest(conn, made)
 
     async def loaded(self, conn: Connection) -> Ledger:
         self.forget()
@@ -116,66 +126,77 @@ class Relay:
             metrics.BEHIND.labels(stream).set(1)
         return ledger
 
-    async def advance(self, conn: Connection, ledger: Ledger) -> Look:
+    async def advance(self, conn: Connection, ledger: Ledger) -> Made:
         """Look; if there are rows, make a tick of them and ship it. Repeating is safe: a tick is made once,
         by its key, and its ids follow from it."""
         began_at = monotonic()
-        found = self.ahead or await self.look(conn, ledger, self.seen or ledger.snapshot)
-        looked, part, streams = found
-        self.ahead, self.seen = None, None if part else looked.seen
-        if part is None:
-            self.waiting_since = None
-            return looked
-        self.refuse_foreign(looked.rows, looked.seen)
-        tick = await add_tick(conn, ledger, self.settings.keys, part)
-        if tick is None:
+        made = await self.quickly(conn, ledger) or await self.at_length(conn, ledger)
+        self.seen = None if made.found else made.seen
+        if made.tick:
+            await self.ship(
+                Job(conn, self.conn_lock, ledger, made.tick), made.streams, more=not made.all_read
+            )
+            self.shipped(made.tick, made.created, began_at)
+        elif made.found:
             metrics.COLLISIONS.inc()
             log.info("relay.collided", tick=ledger.tick.no + 1 if ledger.tick else 1)
             ledger.stale = True
-            return looked
-        await self.ship(Job(conn, self.conn_lock, ledger, tick), streams, more=not looked.all_read)
-        self.shipped(tick, part.rows, began_at)
-        if looked.all_read:
+            return made
+        if made.all_read:
             self.waiting_since = None
-        return looked
+        return made
+
+    async def quickly(self, conn: Connection, ledger: Ledger) -> Made | None:
+        """Where few rows are to be expected: a relay at rest saves two round trips."""
+        if self.ahead or not self.few:
+            return None
+        made = await look_and_tick(conn, ledger, self.settings.keys, self.seen or ledger.snapshot)
+        self.few = made is not None
+        return made
+
+    async def at_length(self, conn: Connection, ledger: Ledger) -> Made:
+        looked, streams = self.ahead or await self.look(conn, ledger, self.seen or ledger.snapshot)
+        self.ahead = None
+        self.few = looked.all_read and looked.rows <= QUICK_ROWS
+        if looked.part is None:
+            return Made(looked.seen, False, True, None, {}, {})
+        self.refuse_foreign(looked)
+        tick = await add_tick(conn, ledger, self.settings.keys, looked.part)
+        return Made(looked.seen, True, looked.all_read, tick, looked.created, streams)
 
     async def look(self, conn: Connection, ledger: Ledger, base: Snapshot) -> Found:
         """`base` sees what ticks hold, and no row more."""
         looked = await look(conn, base, ledger.floor.prove(base))
-        part = looked.part() if looked.rows else None
-        return Found(looked, part, by_stream(part.rows, self.settings.keys) if part else {})
+        return Found(looked, by_stream(looked.part.blocks, self.settings.keys) if looked.part else {})
 
-    async def ship(self, job: Job, streams: Rows, *, more: bool) -> None:
+    async def ship(self, job: Job, streams: Blocks, *, more: bool) -> None:
         """The tick into the streams; where there is more, Postgres reads it meanwhile. What it finds becomes a tick
         only when this one is whole (I3), for both are waited for, even where one fails."""
         shipping = self.shipper.ship_tick(job, streams)
         if not more or job.tick.solo is not None:  # which is read page by page, on this connection
             await shipping
             return
-        _, self.ahead = await finished(shipping, self.look_ahead(job))
+        self.ahead, _ = await finished(self.look_ahead(job), shipping)
 
     async def look_ahead(self, job: Job) -> Found:
         async with self.conn_lock:
             return await self.look(job.conn, job.ledger, job.tick.snapshot)
 
-    def refuse_foreign(self, rows: list[Row], seen: Snapshot) -> None:
+    def refuse_foreign(self, looked: Look) -> None:
         """Rows of transactions that have not begun yet were copied from another database."""
-        if rows[-1].xid >= seen.xmax:
+        if looked.newest >= looked.seen.xmax:
             self.trouble = (
                 "the outbox holds rows whose transaction ids this database has not reached: they were copied from "
                 "another one. docs/architecture.md, Moving the database, says what to do"
             )
             raise AnotherHistoryError(self.trouble)
 
-    def shipped(self, tick: Tick, rows: list[Row], began_at: float) -> None:
+    def shipped(self, tick: Tick, created: Created, began_at: float) -> None:
         metrics.TICKS.inc()
         metrics.WAKE_UPS.labels(self.cause).inc()
-        created = Counter(row.channels for row in rows if row.origin == "producer")
-        for channels, number in created.items():
-            for channel in channels.split():
-                metrics.CREATED.labels(channel).inc(number)
+        count_created(created)
         metrics.SHIP_SECONDS.observe(monotonic() - began_at)
-        log.debug("relay.shipped", tick=tick.no, rows=len(rows), cause=self.cause)
+        log.debug("relay.shipped", tick=tick.no, rows=tick.rows, cause=self.cause)
 
     async def promote(self, conn: Connection, *, busy: bool) -> None:
         """Put what is due into the outbox. Asked after every look that found nothing, because whoever
@@ -210,19 +231,19 @@ class Relay:
         if ledger.floor.below is None and (drawn := await sql.last_id(conn)) > ledger.floor.id:
             ledger.floor.note(drawn, Xid(await sql.new_xid(conn)))
 
-    async def rest(self, conn: Connection, looked: Look) -> float:
+    async def rest(self, conn: Connection, made: Made) -> float:
         """Tell producers whether to notify, and how long this relay waits if nobody does."""
         now = monotonic()
-        if looked.rows:
+        if made.found:
             if self.sleep.found(now):
                 await sql.set_flag(conn, AWAKE_FLAG)
-            if not looked.all_read:
+            if not made.all_read:
                 return 0
-        elif self.sleep.found_nothing(now, looked.seen):
+        elif self.sleep.found_nothing(now, made.seen):
             await sql.set_flag(conn, ASLEEP_FLAG)
             self.sleep.fell(Xid(await sql.new_xid(conn)))
         pause = min(self.sleep.next_pause(), max(self.lead.renew_at - now, 0.001))
-        if self.due_in is not None and not looked.rows:  # else it is asked after the next look
+        if self.due_in is not None and not made.found:  # else it is asked after the next look
             pause = min(pause, max(self.due_in, 0))
         return pause
 

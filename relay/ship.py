@@ -10,37 +10,33 @@ from db.pool import Connection
 from outbox.log import get
 from outbox.streams import Keys
 from relay import metrics
-from relay.entries import Entry, Row, StreamId, Tick, by_stream, of_tick, pages, row_of
+from relay.entries import Block, Page, StreamId, Tick, block_of, by_stream, missing, of_tick, pages
 from relay.ledger import Ledger
+from relay.look import Created, created
 from relay.streams import PAGE, Appended, Elsewhere, Refused, Streams
 
 log = get("relay")
 PAGE_BYTES = 512 * 1024  # a script call
 
-# Rows of one tick by stream, in the order of their ids.
-Rows = Mapping[str, Sequence[Row]]
-
-
-def missing(rows: Sequence[Row], ms: int, top: StreamId) -> Sequence[Row]:
-    """Those of a tick's rows that a stream which ends at `top` does not have."""
-    return rows if top.ms < ms else [row for row in rows if (ms, row.id) > top]
+# What one tick holds, by stream, in the order of ids.
+Blocks = Mapping[str, Sequence[Block]]
 
 
 class Fitting:
     """Pages for as long as the stream has room for them; `full` says so where they ended early."""
 
-    def __init__(self, pages: Iterator[Sequence[Entry]], most: int, length: int) -> None:
+    def __init__(self, pages: Iterator[Page], most: int, length: int) -> None:
         self.pages = pages
         self.most = most
         self.length = length
         self.full: Refused | None = None
 
-    def __iter__(self) -> Iterator[Sequence[Entry]]:
+    def __iter__(self) -> Iterator[Page]:
         for page in self.pages:
-            if self.length + len(page) > self.most:
+            if self.length + page.entries > self.most:
                 self.full = Refused(f"it holds {self.length} entries and may hold {self.most}")
                 return
-            self.length += len(page)
+            self.length += page.entries
             yield page
 
 
@@ -57,6 +53,15 @@ class Job:
         """Whether an id above the expected one is a relay's own."""
         async with self.lock:
             return await is_of_a_tick(self.conn, top)
+
+
+def count_created(rows: Created) -> None:
+    for channel, number in rows.items():
+        metrics.CREATED.labels(channel).inc(number)
+
+
+def rows_in(blocks: Iterable[Block]) -> int:
+    return sum(block.rows for block in blocks)
 
 
 async def finished(*work: Awaitable[Any]) -> list[Any]:
@@ -90,37 +95,38 @@ class Shipper:
         """Entries a call; a fifth of a short limit, so that a stream below ROOM of it takes one."""
         return max(1, min(PAGE, self.max_length // 5))
 
-    async def ship_tick(self, job: Job, rows: Rows | None) -> None:
-        """Bring the last tick wholly into Redis; `rows` are its rows if they are at hand."""
+    async def ship_tick(self, job: Job, blocks: Blocks | None) -> None:
+        """Bring the last tick wholly into Redis; `blocks` are what it holds if that is at hand."""
         if job.tick.solo is not None:
             await self.ship_solo(job)
         else:
-            await self.ship_rows(job, await self.read_tick(job) if rows is None else rows)
+            await self.ship_blocks(job, await self.read_tick(job) if blocks is None else blocks)
         job.ledger.in_doubt = False
 
-    async def read_tick(self, job: Job) -> Rows:
+    async def read_tick(self, job: Job) -> Blocks:
         before, tick = job.ledger.previous, job.tick
         span = before.xmax, tick.snapshot.xmax, before.xip, str(tick.snapshot)
         records = await sql.tick_rows(job.conn, *span, tick.floor)
-        return by_stream(map(row_of, records), self.keys)
+        return by_stream(map(block_of, records), self.keys)
 
     async def ship_solo(self, job: Job) -> None:
         assert job.tick.solo is not None
         after = 0
         page = max(1, job.tick.rows)  # as many as one look could carry
         while records := await sql.solo_rows(job.conn, job.tick.solo, after, page):
-            await self.ship_rows(job, by_stream(map(row_of, records), self.keys))
-            after = records[-1]["id"]
+            await self.ship_blocks(job, by_stream(map(block_of, records), self.keys))
+            count_created(created(records))
+            after = max(record["last"] for record in records)
 
-    async def ship_rows(self, job: Job, rows: Rows) -> None:
-        live = [item for item in rows.items() if item[0] not in job.ledger.behind]
+    async def ship_blocks(self, job: Job, blocks: Blocks) -> None:
+        live = [item for item in blocks.items() if item[0] not in job.ledger.behind]
         await finished(*(self.ship_stream(job, *item) for item in live))
 
-    async def ship_stream(self, job: Job, stream: str, rows: Sequence[Row]) -> None:
+    async def ship_stream(self, job: Job, stream: str, blocks: Sequence[Block]) -> None:
         """Whatever is there already is skipped: an append in doubt, or another relay."""
         ledger, ms = job.ledger, job.tick.ms
-        while rows := missing(rows, ms, ledger.top(stream)):
-            top, problem = await self.append(stream, of_tick(ms, rows), ledger.top(stream))
+        while blocks := missing(blocks, ms, ledger.top(stream)):
+            top, problem = await self.append(stream, of_tick(ms, blocks), ledger.top(stream))
             ledger.tops[stream] = top
             match problem:
                 case None:
@@ -134,11 +140,11 @@ class Shipper:
                         self.lost(ledger, stream, top, found)
                         return
                     ledger.tops[stream] = found
-                    skipped = len(missing(rows, ms, top)) - len(missing(rows, ms, found))
+                    skipped = rows_in(missing(blocks, ms, top)) - rows_in(missing(blocks, ms, found))
                     metrics.SKIPPED.labels(stream).inc(skipped)
 
     async def append(
-        self, stream: str, entries: Iterable[Entry], expected: StreamId
+        self, stream: str, entries: Iterable[Page], expected: StreamId
     ) -> tuple[StreamId, Refused | Elsewhere | None]:
         """Compare-and-append under the length limit: a stream that is full takes nothing. Returns where the stream
         ends, as far as entries were added, and why not all were."""

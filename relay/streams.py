@@ -11,7 +11,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
 from outbox.nodes import ELSEWHERE, Nodes
-from relay.entries import ZERO, Entry, StreamId
+from relay.entries import ZERO, Page, StreamId
 
 SCRIPT = (Path(__file__).parent / "append.lua").read_text(encoding="utf-8")
 PAGE = 500  # entries a script call: some 5 ms of Redis' one thread
@@ -59,9 +59,8 @@ class Streams:
     def __init__(self, nodes: Nodes) -> None:
         self.nodes = nodes
 
-    async def append(self, stream: str, pages: Iterable[Sequence[Entry]], expected: StreamId) -> list[Result]:
-        """Add pages of at most PAGE entries, each of one attempt number, if the stream ends with `expected`. A result
-        for each page.
+    async def append(self, stream: str, pages: Iterable[Page], expected: StreamId) -> list[Result]:
+        """Add pages of at most PAGE entries if the stream ends with `expected`. A result for each page.
 
         All are under way at once: Redis works on one while the next is being packed. Each expects the last id of the
         one before, so behind a page that was not added nothing is.
@@ -71,8 +70,8 @@ class Streams:
             for page in pages:
                 # By hiredis itself: redis-py packs in Python, which takes longer than all else the relay does.
                 await connection.send_packed_command(pack_command(command(stream, page, expected)))  # type: ignore[arg-type]
-                expected = page[-1].id
-                sent.append((len(page), expected))
+                expected = page.top
+                sent.append((page.entries, expected))
             return [await result(connection, *each) for each in sent]
 
     @asynccontextmanager
@@ -120,12 +119,9 @@ class Streams:
             await redis.delete(stream)
 
 
-def command(stream: str, page: Sequence[Entry], expected: StreamId) -> tuple[str, ...]:
+def command(stream: str, page: Page, expected: StreamId) -> tuple[str | bytes, ...]:
     """One call of append.lua."""
-    args = ["EVAL", SCRIPT, "1", stream, str(expected), str(page[0].attempt)]
-    for (ms, row), envelope, _ in page:
-        args += (f"{ms}-{row}", envelope)
-    return tuple(args)
+    return "EVAL", SCRIPT, "1", stream, str(expected), str(page.attempt), page.begin, page.lines
 
 
 def state_of(answer: Any) -> State:

@@ -71,7 +71,8 @@ async def alternatives(session: Session) -> tuple[dict[str, int], dict[str, Meas
     database = await prepared(session, textbook)
     rates = {page: await theirs(session, replace(textbook, page=page), database) for page in PAGES}
     session.textbook = replace(session.textbook, page=max(rates, key=lambda page: rates[page]))
-    every = [replace(session.textbook, backlog=session.pick(1_000, 100_000)), *session.peers()]
+    # As much as the relay's: Redis rewrites its log once that has grown to 64 MiB, on the way of both.
+    every = [replace(session.textbook, backlog=session.pick(2_000, 200_000)), *session.peers()]
     runs: dict[str, Measure] = {}
     for peer in every:
         try:

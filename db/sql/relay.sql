@@ -2,14 +2,32 @@
 -- No statement but columns, put where the others say {row}: what the relay knows of a row (relay.entries.Row).
 id, xid, array_to_string(channels, ' ') AS channels, priority, attempt, origin, {envelope} AS envelope
 
+-- name: line
+-- No statement but columns, put where the others say {line}: what blocks are made of. No line break is in an envelope.
+id, xid, array_to_string(channels, ' ') AS channels, priority, attempt, origin,
+id || ' ' || {envelope} || E'\n' AS line
+
+-- name: blocks
+-- No statement but columns, put where the others say {blocks}, over those of line: rows whose ids lie close
+-- together as one value, made for the stream, so that Python touches no row (relay.entries.Block). As bytes, so that
+-- nobody decodes it.
+min(id) AS first, max(id) AS last, channels, priority, attempt, count(*) AS rows,
+textsend(string_agg(line, '' ORDER BY id)) AS lines,
+count(*) FILTER (WHERE origin = 'producer') AS produced
+
+-- name: by_block
+-- No statement but what blocks are grouped by, put where the others say {by_block}. A fixed range of ids, so that a
+-- block has no more rows than that without anybody counting them.
+id / 64, channels, priority, attempt
+
 -- name: envelope
 -- No statement but an expression, put where the others say {envelope}: a row's entry as JSON, field for field
 -- what outbox.envelope.Envelope.to_entry writes (a test compares them). Concatenation is four times as fast as
--- json_build_object, and this runs once a row.
-'{"v":1,"notification_id":"' || notification_id
-    || '","event_type":' || to_json(event_type) || ',"user_id":' || to_json(user_id)
+-- json_build_object, and this runs once a row; to_json where the constraints leave something to escape.
+'{"v":1,"notification_id":"' || notification_id || '","event_type":"' || event_type
+    || '","user_id":' || to_json(user_id)
     || coalesce(',"actor_user_id":' || to_json(actor_user_id), '')
-    || ',"channels":' || to_json(channels) || ',"payload":' || payload::text
+    || ',"channels":["' || array_to_string(channels, '","') || '"],"payload":' || payload::text
     || coalesce(',"template_name":' || to_json(template_name), '')
     || coalesce(',"dedup_key":' || to_json(dedup_key), '')
     || ',"priority":"' || priority || '","created_at":' || to_json(created_at)
@@ -28,27 +46,34 @@ SELECT no, ms, snapshot::text, tops::text, behind, solo, rows, bytes, floor
 FROM notify.relay_ticks ORDER BY no DESC LIMIT 2
 
 -- name: look
--- One statement, so one snapshot: the first row is that snapshot, in place of an envelope; what it sees follows. Two
+-- One statement, so one snapshot, which each record tells; so there is one where nothing was found, too. Two
 -- ranges of the index (xid, id): what began after the previous tick, and what was in progress then and has ended
 -- since. Cost follows the rows found, not the age of the oldest open transaction nor the rows it has written. At
--- most $3 rows, and no more than about $4 bytes of payload. $5 passes over the partitions below it, which hold no such
--- row.
-SELECT 0::bigint AS id, '0'::xid8 AS xid, '' AS channels, '' AS priority, 0::smallint AS attempt, '' AS origin,
-       pg_current_snapshot()::text AS envelope, 0 AS bytes
-UNION ALL
-SELECT id, xid, channels, priority, attempt, origin, envelope, bytes
-FROM (SELECT r.*, sum(own) OVER (ORDER BY xid, id ROWS UNBOUNDED PRECEDING) AS bytes
-      FROM ((SELECT {row}, pg_column_size(payload) AS own
-             FROM notify.outbox WHERE xid >= $1 AND id > $5 ORDER BY xid, id LIMIT $3)
-            UNION ALL
-            (SELECT {row}, pg_column_size(payload) AS own
-             FROM unnest($2::xid8[]) AS ended
-             CROSS JOIN LATERAL (SELECT * FROM notify.outbox WHERE xid = ended AND id > $5 ORDER BY id LIMIT $3) o
-             WHERE pg_visible_in_snapshot(ended, pg_current_snapshot())
-             ORDER BY xid, id LIMIT $3)
-            ORDER BY xid, id LIMIT $3) r) w
-WHERE bytes - own <= $4
-ORDER BY xid, id
+-- most $3 rows, and no more than about $4 bytes of entries (of a payload's text, that is: stored, it may be a tenth); where that was not all, the blocks leave out the newest
+-- transaction, which may not be there whole. $5 passes over the partitions below it, which hold no such row.
+WITH found AS MATERIALIZED (
+  SELECT *
+  FROM (SELECT r.*, octet_length(line) AS own,
+               sum(octet_length(line)) OVER (ORDER BY xid, id ROWS UNBOUNDED PRECEDING) AS size
+        FROM ((SELECT {line}
+               FROM notify.outbox WHERE xid >= $1 AND id > $5 ORDER BY xid, id LIMIT $3)
+              UNION ALL
+              (SELECT {line}
+               FROM unnest($2::xid8[]) AS ended
+               CROSS JOIN LATERAL (SELECT * FROM notify.outbox WHERE xid = ended AND id > $5 ORDER BY id LIMIT $3) o
+               WHERE pg_visible_in_snapshot(ended, pg_current_snapshot())
+               ORDER BY xid, id LIMIT $3)
+              ORDER BY xid, id LIMIT $3) r) w
+  WHERE size - own <= $4),
+edge AS MATERIALIZED (
+  SELECT pg_current_snapshot()::text AS seen, count(*) AS found, coalesce(max(size), 0) AS size,
+         min(xid) AS oldest, max(xid) AS newest
+  FROM found)
+SELECT block.*, edge.*
+FROM edge LEFT JOIN (
+  SELECT {blocks}, sum(own) AS bytes FROM found
+  WHERE xid < (SELECT newest FROM edge) OR (SELECT edge.found < $3 AND edge.size <= $4 FROM edge)
+  GROUP BY {by_block}) block ON true
 
 -- name: insert_tick
 -- One autocommitted statement: a relay frozen at any point holds nothing open that another would wait for.
@@ -61,18 +86,54 @@ WHERE NOT EXISTS (SELECT FROM notify.relay_ticks WHERE no >= $1)
 ON CONFLICT DO NOTHING
 RETURNING ms
 
+-- name: look_and_tick
+-- look and insert_tick in one autocommitted statement, for what comes in small portions: two round trips less. One
+-- statement, so one snapshot: the tick's is the very one by which the rows were read; its own transaction id is drawn
+-- behind it. A tick is made only if there are rows, at most $8 of them with at most $9 bytes of payload, none of which
+-- came from another database. One row more than may be is read, so that "all" is known to be all. Ranges of the index
+-- (xid, id) and the partitions above $7, as look; no order, because a tick's rows are sorted by whoever appends them.
+-- One record where no tick was made, else one for each block; `fits` without ms: another relay was first.
+WITH found AS MATERIALIZED (
+  SELECT * FROM (
+    (SELECT o.* FROM notify.outbox o WHERE xid >= $3 AND id > $7 LIMIT $8::bigint + 1)
+    UNION ALL
+    (SELECT o.*
+     FROM unnest($4::xid8[]) AS ended
+     CROSS JOIN LATERAL (SELECT * FROM notify.outbox WHERE xid = ended AND id > $7 LIMIT $8::bigint + 1) o
+     WHERE pg_visible_in_snapshot(ended, pg_current_snapshot()))
+  ) r LIMIT $8::bigint + 1
+), total AS MATERIALIZED (
+  SELECT count(*) AS found, sum(pg_column_size(payload)) AS size, max(id) AS max_id,
+         count(*) BETWEEN 1 AND $8 AND sum(pg_column_size(payload)) <= $9
+           AND bool_and(xid < pg_snapshot_xmax(pg_current_snapshot())) AS fits
+  FROM found
+), tick AS (
+  INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, behind, rows, bytes, max_id, floor)
+  SELECT $1, greatest($2::bigint + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
+         pg_current_snapshot(), $5::jsonb, $6, found, size, max_id, $7
+  FROM total
+  WHERE fits AND NOT EXISTS (SELECT FROM notify.relay_ticks WHERE no >= $1)
+  ON CONFLICT DO NOTHING
+  RETURNING ms)
+SELECT block.*, pg_current_snapshot()::text AS seen, total.found, total.size, fits, ms
+FROM total LEFT JOIN tick ON true LEFT JOIN (
+  SELECT {blocks} FROM (SELECT {line} FROM found WHERE EXISTS (SELECT FROM tick)) r GROUP BY {by_block}) block ON true
+
 -- name: tick_rows
 -- The rows of a tick again, for a relay that finds it in doubt. Index (xid, id), as look.
-SELECT {row}
-FROM (SELECT * FROM notify.outbox WHERE xid >= $1 AND xid < $2 AND id > $5
-      UNION ALL
-      SELECT * FROM notify.outbox WHERE xid = ANY ($3::xid8[]) AND id > $5) r
-WHERE pg_visible_in_snapshot(xid, $4::text::pg_snapshot)
+SELECT {blocks}
+FROM (SELECT {line}
+      FROM (SELECT * FROM notify.outbox WHERE xid >= $1 AND xid < $2 AND id > $5
+            UNION ALL
+            SELECT * FROM notify.outbox WHERE xid = ANY ($3::xid8[]) AND id > $5) o
+      WHERE pg_visible_in_snapshot(xid, $4::text::pg_snapshot)) r
+GROUP BY {by_block}
 
 -- name: solo_rows
 -- A page of one big transaction, in order of id: exactly a range of the index (xid, id).
-SELECT {row}
-FROM notify.outbox WHERE xid = $1 AND id > $2 ORDER BY id LIMIT $3
+SELECT {blocks}
+FROM (SELECT {line} FROM notify.outbox WHERE xid = $1 AND id > $2 ORDER BY id LIMIT $3) r
+GROUP BY {by_block}
 
 -- name: solo_top
 -- The highest id of one big transaction. The end of a range of the index (xid, id).

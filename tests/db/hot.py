@@ -11,6 +11,7 @@ from db.delivery import Claimant, Settlement, Status
 from db.pool import Connection
 from db.push import DeviceResult, DeviceStatus, Platform
 from relay.look import TICK_BYTES, TICK_ROWS
+from relay.quick import QUICK_BYTES, QUICK_ROWS
 from relay.relay import BY_INDEX
 from tests.db.seeded import FIRST_XID, ROWS_PER_XID, SOLO_ROWS, SOLO_XID, TAIL, uuid
 
@@ -50,6 +51,14 @@ def after_ticks(conn: Connection, size: int, xip: list[int]) -> Awaitable[Any]:
     return sql.look(conn, ticked(size), xip, TICK_ROWS + 1, TICK_BYTES, 0)
 
 
+async def look_and_tick(conn: Connection, size: int, rows: int, fits: bool, after: int = 0) -> None:
+    """At the end of the log, where `rows` are left to find."""
+    head = sql.TickHead(no=10**6, after_ms=0, tops={"inapp": "1-1"}, behind=[], floor=after)
+    xmax = FIRST_XID + (size - rows) // ROWS_PER_XID + 1
+    records = await sql.look_and_tick(conn, head, xmax, [1999], QUICK_ROWS, QUICK_BYTES)
+    assert (records[0]["ms"] is not None) == fits
+
+
 SPAN = (2000, 2100, [1999], "2100:2100:")  # a thousand rows of old, and one transaction that was in progress
 SPAN_ROWS = 101 * ROWS_PER_XID
 PAGE = TICK_ROWS + 1
@@ -67,8 +76,27 @@ RELAY = [
     ),
     # One row more from each partition, where their indexes are merged.
     by_relay("look_backlog", lambda c, n: sql.look(c, 1, [], PAGE, TICK_BYTES, 0), {LOG}, PAGE + 5, sorts=2),
-    by_relay("tick_rows", lambda c, n: sql.tick_rows(c, *SPAN, 0), {LOG}, SPAN_ROWS),
-    by_relay("solo_rows", lambda c, n: sql.solo_rows(c, SOLO_XID, SOLO_ROWS // 2, 500), {LOG}, 500),
+    # Ten rows of the transaction that was in progress; fifty at the end; sorted by block.
+    by_relay(
+        "look_and_tick", lambda c, n: look_and_tick(c, n, 50, True), {LOG, TICKS}, 3 * (50 + 10), sorts=1
+    ),
+    by_relay(
+        "look_and_tick_too_many",
+        lambda c, n: look_and_tick(c, n, TAIL, False),
+        {LOG, TICKS},
+        3 * QUICK_ROWS,
+        sorts=1,
+    ),
+    by_relay(
+        "look_and_tick_above_floor",
+        lambda c, n: look_and_tick(c, n, 50, True, n - TAIL),
+        {LOG, TICKS},
+        3 * 50,
+        sorts=1,
+        partitions=3,
+    ),
+    by_relay("tick_rows", lambda c, n: sql.tick_rows(c, *SPAN, 0), {LOG}, SPAN_ROWS, sorts=1),
+    by_relay("solo_rows", lambda c, n: sql.solo_rows(c, SOLO_XID, SOLO_ROWS // 2, 500), {LOG}, 500, sorts=1),
     by_relay("solo_top", lambda c, n: sql.solo_top(c, SOLO_XID), {LOG}, 1),
     by_relay(
         "unsettled_rows",

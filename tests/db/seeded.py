@@ -88,6 +88,10 @@ INSERT INTO notify.push_attempts (notification_id, channel, device_id, status, a
 SELECT {UUID.format("i")}, 'push', {UUID.format("1 + (i - 1) % ($1 / 4)")}, 'delivered', 1
 FROM generate_series(1, $1) i;
 """
+# Without which those rows would have come from another database.
+PAST = """
+DO $$ BEGIN WHILE pg_current_xact_id() <= '{last}'::xid8 LOOP COMMIT; END LOOP; END $$
+"""
 TABLES = """
 SELECT format('ALTER TABLE notify.%I SET (autovacuum_enabled = off)', relname)
 FROM pg_class WHERE relnamespace = 'notify'::regnamespace AND relkind = 'r'
@@ -102,6 +106,7 @@ async def seed(admin_url: str, size: int) -> None:
         for (statement,) in await admin.fetch(TABLES):
             await admin.execute(statement)  # which would ANALYZE, too
         await admin.execute(ROWS.replace("$1", str(size)))
+        await admin.execute(PAST.format(last=FIRST_XID + size // ROWS_PER_XID))
     finally:
         await admin.close()
 

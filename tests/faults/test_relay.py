@@ -20,6 +20,9 @@ LATER = (
 )
 POINTS = [
     ("db.relay:take_lease", "after", 1),
+    ("db.relay:look_and_tick", "before", 2),
+    ("db.relay:look_and_tick", "after", 2),  # a tick, or not: nobody was told
+    ("db.relay:look_and_tick", "after", 5),
     ("db.relay:look", "after", 2),
     ("db.relay:insert_tick", "before", 1),
     ("db.relay:insert_tick", "after", 1),

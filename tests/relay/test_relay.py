@@ -105,6 +105,7 @@ async def test_a_backlog_is_cut_into_ticks_and_a_big_transaction_is_one(
 ) -> None:
     for module in ("relay.look", "relay.catch_up"):
         monkeypatch.setattr(f"{module}.TICK_ROWS", 20)
+    monkeypatch.setattr("relay.quick.QUICK_ROWS", 2)
     for number in range(7):
         await producer.execute(MANY, f"{number}-", 8)
     await producer.execute(MANY, "big-", 90)
@@ -273,16 +274,18 @@ async def test_a_due_row_that_somebody_has_locked_does_not_make_the_relay_spin(
     await relay.stop()
 
 
+@pytest.mark.parametrize("text", [secrets.token_hex(30_000), "x" * 60_000], ids=["noise", "compressible"])
 async def test_a_tick_is_bounded_in_bytes(
-    settings: Settings, producer: Connection, admin: Connection, reader: Reader
+    settings: Settings, producer: Connection, admin: Connection, reader: Reader, text: str
 ) -> None:
+    """Of what goes to the relay and to Redis, however little room it takes in the table."""
     big = "INSERT INTO notify.outbox (event_type, user_id, payload) VALUES ('a', $1, $2)"
-    noise = json.dumps({"x": secrets.token_hex(30_000)})
+    payload = json.dumps({"x": text})
     users = [f"u{n}" for n in range(300)]
-    await producer.executemany(big, [(user, noise) for user in users])  # one transaction
+    await producer.executemany(big, [(user, payload) for user in users])  # one transaction
     for number in range(300):
         users.append(f"v{number}")
-        await producer.execute(big, users[-1], noise)
+        await producer.execute(big, users[-1], payload)
     async with relaying(settings):
         await reader.until_users(users)
     ticks = await admin.fetch("SELECT solo, rows, bytes FROM notify.relay_ticks ORDER BY no")

@@ -88,8 +88,8 @@ def test_rows_find_the_tick_that_saw_them_first(taken: list[Snapshot]) -> None:
     rows = [Row(x, Xid(x), "inapp", "normal", 0, "producer", "{}") for x in range(3, taken[-1].xmax)]
     entries = across_ticks(ticks, rows, ZERO)
     expected = [StreamId(next(t.ms for t in ticks if t.snapshot.sees(r.xid)), r.id) for r in rows]
-    assert [entry.id for entry in entries] == sorted(expected)
-    assert [e.id for e in across_ticks(ticks, rows, StreamId(200, 5))] == [
+    assert [entry.top for entry in entries] == sorted(expected)
+    assert [e.top for e in across_ticks(ticks, rows, StreamId(200, 5))] == [
         e for e in sorted(expected) if e > (200, 5)
     ]
 

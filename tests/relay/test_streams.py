@@ -7,10 +7,10 @@ from redis.exceptions import MovedError, ResponseError
 from outbox.nodes import Nodes
 from outbox.settings import Settings
 from relay import streams
-from relay.entries import ZERO, Entry, StreamId
+from relay.entries import ZERO, Page, StreamId
 from relay.streams import Appended, Refused, Streams, state_of
 
-PAGES = [[Entry(StreamId(1, 1), "{}", 0)], [Entry(StreamId(1, 2), "{}", 0)]]
+PAGES = [Page(StreamId(1, 1), 1, 0, "1-", b"1 {}\n"), Page(StreamId(1, 2), 1, 0, "", b"1-2 {}\n")]
 
 
 async def append(nodes: Nodes, settings: Settings) -> list[streams.Result]:

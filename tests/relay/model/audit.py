@@ -5,10 +5,10 @@ checked at the moment it could first be broken.
 """
 
 from outbox.streams import Keys
-from relay.entries import Entry, StreamId
+from relay.entries import StreamId
 from relay.snapshot import GENESIS, Snapshot, Xid
 from tests.relay.model.postgres import FIRST_XID, Postgres, Row, TickRow
-from tests.relay.model.redis import OUTSIDE, Redis, Stream
+from tests.relay.model.redis import OUTSIDE, Entry, Redis, Stream
 
 
 class BrokenError(AssertionError):
@@ -79,18 +79,19 @@ class Audit:
                 self.demand("I3", there or known, f"row {row.id} of tick {tick.no} was never in {stream}")
 
     def entry_added(self, stream: str, before: Stream, entry: Entry) -> None:
-        row = self.rows.get(int(entry.envelope))
+        entry_id, number = entry
+        row = self.rows.get(number)
         if row is None:
-            raise BrokenError(f"P1: row {entry.envelope} is in {stream} and not committed")
+            raise BrokenError(f"P1: row {number} is in {stream} and not committed")
         tick = self.tick_of.get(row.id)
         self.demand("I1", tick is not None, f"row {row.id} was appended before its tick was made")
         self.demand(
-            "I1", tick is None or entry.id == (tick.ms, row.id), f"row {row.id} went in as {entry.id}"
+            "I1", tick is None or entry_id == (tick.ms, row.id), f"row {row.id} went in as {entry_id}"
         )
-        self.demand("I4", entry.id > before.top, f"{entry.id} behind {before.top} in {stream}")
+        self.demand("I4", entry_id > before.top, f"{entry_id} behind {before.top} in {stream}")
         self.written_off.discard((row.id, stream))
-        first = self.first_ids.setdefault((stream, row.id), entry.id)
-        self.demand("P3", entry.id == first, f"row {row.id} of {stream} was {first} and is {entry.id} now")
+        first = self.first_ids.setdefault((stream, row.id), entry_id)
+        self.demand("P3", entry_id == first, f"row {row.id} of {stream} was {first} and is {entry_id} now")
         there = [self.rows[each] for _, each in before.log if each != OUTSIDE]
         self.demand("P2", row not in there, f"row {row.id} is in {stream} twice")
         later = [r.id for r in there if r.connection == row.connection and r.serial > row.serial]

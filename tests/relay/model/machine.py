@@ -13,7 +13,7 @@ from tests.relay.model.world import World, taken_out
 
 CONNECTIONS = st.integers(0, 3)
 PICKS = st.integers(0, 5)
-MOMENTS = ("look", "insert_tick", "append", "state", "unsettled_rows")
+MOMENTS = ("look", "insert_tick", "look_and_tick", "append", "state", "unsettled_rows")
 # Channels, priority, size and number of attempts of a row.
 Shape = tuple[list[str], str, int, int]
 SHAPES = st.tuples(

@@ -29,6 +29,9 @@ class Record:
 
 
 Records = list[Record]
+BLOCK = (
+    4  # ids a block: fewer than Postgres puts into one, more than a page of the model's short streams holds
+)
 CHANNELS = ["a", "b"]
 FIRST_XID, OLD = 700, datetime(2000, 1, 1, tzinfo=UTC)  # every row is older than any retention
 
@@ -46,11 +49,32 @@ class Row:
     connection: int
     serial: int
 
-    def record(self, **more: Any) -> Record:
+    def record(self) -> Record:
         return Record(
             id=self.id, xid=self.xid, channels=" ".join(self.channels), priority=self.priority,
-            attempt=self.attempt, origin="producer", envelope=str(self.id), **more,
+            attempt=self.attempt, origin="producer", envelope=str(self.id),
         )  # fmt: skip
+
+
+def blocks_of(rows: Iterable[Row]) -> Records:
+    """As the statements' columns {blocks}, and the bytes that look adds."""
+    blocks: dict[tuple[int, str, str, int], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: row.id):
+        kind = row.id // BLOCK, " ".join(row.channels), row.priority, row.attempt
+        blocks.setdefault(kind, []).append(row)
+    return [
+        Record(
+            first=of_one[0].id, last=of_one[-1].id, channels=channels, priority=priority, attempt=attempt,
+            rows=len(of_one), lines="".join(f"{row.id} {row.id}\n" for row in of_one).encode(),
+            produced=len(of_one), bytes=sum(row.size for row in of_one),
+        )
+        for (_, channels, priority, attempt), of_one in blocks.items()
+    ]  # fmt: skip
+
+
+NO_BLOCK = dict.fromkeys(
+    ("first", "last", "channels", "priority", "attempt", "rows", "lines", "produced", "bytes")
+)
 
 
 @dataclass(slots=True)
@@ -168,21 +192,25 @@ class Postgres:
         found = [row for row in above if row.xid >= xmax][:rows] + [row for row in above if row.xid < xmax][
             :rows
         ]
-        records = [
-            Record(id=0, xid=0, channels="", priority="", attempt=0, origin="", envelope=str(self.snapshot()))
-        ]
+        kept: list[Row] = []
         for row in sorted(found, key=lambda row: (row.xid, row.id))[:rows]:
             if total <= size:
-                records.append(row.record(bytes=total + row.size))
-            total += row.size
-        return records
+                kept.append(row)
+                total += row.size
+        all_read = len(kept) < rows and total <= size
+        oldest, newest = (kept[0].xid, kept[-1].xid) if kept else (None, None)
+        blocks = blocks_of(row for row in kept if all_read or row.xid != newest)
+        edge = {
+            "seen": str(self.snapshot()), "found": len(kept), "size": total, "oldest": oldest, "newest": newest
+        }  # fmt: skip
+        return [Record(**block.columns, **edge) for block in blocks] or [Record(**NO_BLOCK, **edge)]
 
     def tick_rows(self, from_xid: int, to_xid: int, xip: list[int], snapshot: str, floor: int) -> Records:
         rows = self.between(from_xid, to_xid, xip, snapshot)
-        return [row.record() for row in rows if row.id > floor]
+        return blocks_of(row for row in rows if row.id > floor)
 
     def solo_rows(self, xid: int, after_id: int, limit: int) -> Records:
-        return [row.record() for row in self.of(lambda x: x == xid) if row.id > after_id][:limit]
+        return blocks_of([row for row in self.of(lambda x: x == xid) if row.id > after_id][:limit])
 
     def solo_top(self, xid: int) -> Records:
         return [Record(max=max(row.id for row in self.of(lambda x: x == xid)))]
@@ -224,6 +252,25 @@ class Postgres:
         self.ticks[no] = tick
         self.take_one_xid()
         return [Record(ms=ms)]
+
+    def look_and_tick(  # noqa: PLR0917 - the statement's parameters
+        self, no: int, after_ms: int, xmax: int, xip: list[int], tops: str, behind: list[str],
+        floor: int, rows: int, size: int,
+    ) -> Records:  # fmt: skip
+        single, seen = set(xip), self.snapshot()
+        found = [row for row in self.of(lambda x: x >= xmax or x in single) if row.id > floor]
+        total = sum(row.size for row in found)
+        fits = 1 <= len(found) <= rows and total <= size and all(row.xid < seen.xmax for row in found)
+        made = []
+        if fits:
+            max_id = max(row.id for row in found)
+            made = self.insert_tick(
+                no, after_ms, str(seen), tops, behind, None, len(found), total, max_id, floor
+            )
+        ms = made[0]["ms"] if made else None
+        edge = {"seen": str(seen), "found": len(found), "size": total, "fits": fits, "ms": ms}
+        blocks = blocks_of(found) if made else []
+        return [Record(**block.columns, **edge) for block in blocks] or [Record(**NO_BLOCK, **edge)]
 
     def take_one_xid(self) -> int:
         """A transaction of one statement."""

@@ -3,13 +3,14 @@
 A state is a value, so a lost tail is a step back.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from relay.entries import ZERO, Entry, StreamId
+from relay.entries import ZERO, Page, StreamId
 from relay.streams import Appended, Elsewhere, Refused, Result, State
 
-Log = tuple[tuple[StreamId, int], ...]  # entry id, outbox id
+Entry = tuple[StreamId, int]  # entry id, outbox id
+Log = tuple[Entry, ...]
 OUTSIDE = 0  # in place of an outbox id: an entry that no relay made
 
 
@@ -42,7 +43,7 @@ class Redis:
 
     # What the relay calls (relay/append.lua, XINFO STREAM, DEL)
 
-    def append(self, name: str, entries: Sequence[Entry], expected: StreamId) -> Result:
+    def append(self, name: str, page: Page, expected: StreamId) -> Result:
         stream = self.get(name)
         if not stream.usable:
             return Refused("WRONGTYPE")
@@ -50,15 +51,15 @@ class Redis:
             return Elsewhere(stream.top)
         if self.full:
             return Refused("OOM")
-        for entry in entries:
+        for entry in entries_of(page):
+            entry_id, _ = entry
             self.on_add(name, stream, entry)
-            if entry.id <= stream.top:  # what was added before it stays: a script is not rolled back
+            if entry_id <= stream.top:  # what was added before it stays: a script is not rolled back
                 self.put(name, stream)
                 return Refused("ERR The ID specified in XADD is equal or smaller")
-            added = (entry.id, int(entry.envelope))
-            stream = Stream(entry.id, (*stream.entries, added), (*stream.log, added))
+            stream = Stream(entry_id, (*stream.entries, entry), (*stream.log, entry))
         self.put(name, stream)
-        return Appended(len(entries), stream.top, len(stream.entries))
+        return Appended(page.entries, page.top, len(stream.entries))
 
     def ends_with(self, stream: Stream, expected: StreamId) -> bool:
         return stream.top == expected
@@ -101,6 +102,13 @@ class Redis:
 
     def spoil(self, name: str) -> None:
         self.put(name, Stream(usable=False))
+
+
+def entries_of(page: Page) -> Iterator[Entry]:
+    """As the script reads a page's lines. An envelope is the outbox id, and nothing else."""
+    for line in page.lines.decode().split("\n")[:-1]:
+        entry_id, _, envelope = line.partition(" ")
+        yield StreamId.parse(page.begin + entry_id), int(envelope)
 
 
 def without(streams: dict[str, Stream], name: str) -> dict[str, Stream]:

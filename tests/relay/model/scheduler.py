@@ -20,7 +20,7 @@ from db import relay as sql
 from db.pool import OUTAGES
 from outbox.nodes import Nodes
 from outbox.settings import Settings
-from relay.entries import Entry, StreamId
+from relay.entries import Page, StreamId
 from relay.main import build
 from relay.relay import Relay
 from relay.streams import Result, State
@@ -262,12 +262,12 @@ class Streams:
     async def ask(self, what: str, *effects: Callable[[], Any]) -> list[Any]:
         return await self.process.call(what, list(effects), RedisConnectionError)
 
-    async def append(self, stream: str, pages: Iterable[Sequence[Entry]], expected: StreamId) -> list[Result]:
+    async def append(self, stream: str, pages: Iterable[Page], expected: StreamId) -> list[Result]:
         """A script call a page, all sent at once, each expecting the last id of the one before."""
         sent = []
-        for page in map(list, pages):
+        for page in pages:
             sent.append(partial(self.redis.append, stream, page, expected))
-            expected = page[-1].id
+            expected = page.top
         return await self.ask("append", *sent) if sent else []
 
     async def state(self, stream: str) -> State:

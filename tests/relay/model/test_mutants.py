@@ -4,7 +4,7 @@ A mutant changes the relay, or the one thing it relies on, in one place. The run
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,17 +16,21 @@ from hypothesis.stateful import run_state_machine_as_test
 from redis.exceptions import RedisError
 
 import relay.catch_up
+import relay.entries
 import relay.look
+import relay.quick
 import relay.relay
 import relay.ship
 from db import relay as sql
 from db.pool import Connection
 from outbox.service import Step, Stop, wait
-from relay.entries import Entry, Row, StreamId
+from outbox.streams import Keys
+from relay.entries import Block, Page, Row, StreamId, by_stream
 from relay.floor import Floor
 from relay.ledger import Ledger
 from relay.look import Look, look
-from relay.ship import Job, Rows, Shipper
+from relay.quick import Made
+from relay.ship import Blocks, Job, Shipper
 from relay.snapshot import Snapshot, Xid
 from relay.streams import Result
 from relay.verify import Droppable
@@ -76,21 +80,22 @@ ANYWHERE = StreamId(-1, -1)
 
 
 async def unchained(
-    self: scheduler.Streams, stream: str, pages: Iterable[Sequence[Entry]], expected: StreamId
+    self: scheduler.Streams, stream: str, pages: Iterable[Page], expected: StreamId
 ) -> list[Result]:
     calls = []
-    for page in map(list, pages):
+    for page in pages:
         calls.append(lambda page=page, expected=expected: self.redis.append(stream, page, expected))
         expected = ANYWHERE
     return await self.ask("append", *calls) if calls else []
 
 
-def by_outbox_id(_: int, rows: Iterable[Row]) -> list[Entry]:
-    return [Entry(StreamId(0, row.id), row.envelope, row.attempt) for row in rows]
+def by_outbox_id(_: int, blocks: Iterable[Block]) -> list[Page]:
+    return [Page(StreamId(0, b.last), b.rows, b.attempt, "0-", b.lines) for b in blocks]
 
 
-def by_outbox_id_again(_: object, rows: Iterable[Row], after: StreamId) -> list[Entry]:
-    return sorted(entry for entry in by_outbox_id(0, rows) if entry.id > after)
+def by_outbox_id_again(_: object, rows: Iterable[Row], after: StreamId) -> list[Page]:
+    pages = [Page(StreamId(0, r.id), 1, r.attempt, "0-", f"{r.id} {r.envelope}\n".encode()) for r in rows]
+    return sorted(page for page in pages if page.top > after)
 
 
 async def snapshot_after_rows(conn: Connection, base: Snapshot, floor: int) -> Look:
@@ -101,11 +106,32 @@ async def snapshot_after_rows(conn: Connection, base: Snapshot, floor: int) -> L
 ship_tick = Shipper.ship_tick
 
 
-async def whole_or_not(self: Shipper, job: Job, rows: Rows | None) -> None:
+async def whole_or_not(self: Shipper, job: Job, blocks: Blocks | None) -> None:
     try:
-        await ship_tick(self, job, rows)
+        await ship_tick(self, job, blocks)
     except RedisError:
         job.ledger.in_doubt = False
+
+
+quick = relay.quick.look_and_tick
+sql_quick = sql.look_and_tick
+
+
+async def quick_snapshot_from_before(
+    conn: Connection, ledger: Ledger, keys: Keys, base: Snapshot
+) -> Made | None:
+    """The rows are what a look in front of the statement saw, the tick is the statement's."""
+    found = await look(conn, base, ledger.floor.prove(base))
+    made = await quick(conn, ledger, keys, base)
+    blocks = found.part.blocks if found.part else []
+    return made and made._replace(streams=by_stream(blocks, keys))
+
+
+async def quick_however_many(
+    conn: Connection, head: sql.TickHead, xmax: int, xip: Iterable[int], rows: int, size: int
+) -> Any:
+    """The tick is made, and no more rows come with it than may be."""
+    return (await sql_quick(conn, head, xmax, xip, 2**31, 2**31))[:rows]
 
 
 sql_look = sql.look
@@ -113,6 +139,12 @@ sql_look = sql.look
 
 async def without_late_commits(conn: Connection, xmax: int, _: object, *rest: int) -> Any:
     return await sql_look(conn, xmax, [], *rest)
+
+
+async def quick_without_late_commits(
+    conn: Connection, head: sql.TickHead, xmax: int, _: object, *rest: int
+) -> Any:
+    return await sql_quick(conn, head, xmax, [], *rest)
 
 
 locate = relay.catch_up.locate
@@ -157,9 +189,21 @@ RELAY_MUTANTS: dict[str, tuple[type[Redis], list[tuple[object, str, object]]]] =
         ],
     ),
     "the snapshot is read after the rows": (Redis, [(relay.relay, "look", snapshot_after_rows)]),
+    "a quick tick's rows are read by another snapshot": (
+        Redis,
+        [(relay.relay, "look_and_tick", quick_snapshot_from_before)],
+    ),
+    "a quick tick is made although not all was read": (Redis, [(sql, "look_and_tick", quick_however_many)]),
     "a tick is made before the one before is whole": (Redis, [(Shipper, "ship_tick", whole_or_not)]),
-    "what was in progress at the last tick is not read again": (Redis, [(sql, "look", without_late_commits)]),
+    "what was in progress at the last tick is not read again": (
+        Redis,
+        [(sql, "look", without_late_commits), (sql, "look_and_tick", quick_without_late_commits)],
+    ),
     "the floor rises above rows of open transactions": (Redis, [(Floor, "prove", open_ones_forgotten)]),
+    "blocks that reach into each other go one after the other": (
+        Redis,
+        [(relay.entries, "in_order", lambda blocks: blocks)],
+    ),
     "a refill begins one tick late": (Redis, [(relay.catch_up, "locate", one_tick_late)]),
     "old partitions go whatever the streams hold": (Redis, [(relay.relay, "verify", all_is_droppable)]),
 }
