@@ -9,23 +9,23 @@ from outbox.settings import Settings
 
 async def test_a_turn_is_waited_for_while_the_pool_still_has_connections(settings: Settings) -> None:
     pool = await open_pool(settings.database, name="test", size=3)
-    reader, order, leave = Reader(pool, at_once=2), [], asyncio.Event()
+    reader, inside, leave = Reader(pool, at_once=2), asyncio.Semaphore(0), asyncio.Event()
 
-    async def read(name: str) -> None:
+    async def read() -> None:
         async with reader.turn() as conn:
             await conn.fetchval("SELECT 1")
-            order.append(name)
+            inside.release()
             await leave.wait()
 
-    async with asyncio.TaskGroup() as tasks:
-        for name in ("first", "second", "third"):
-            tasks.create_task(read(name))
-        async with asyncio.timeout(10):
-            while len(order) < 2:  # noqa: ASYNC110 - there is nothing to wait on
-                await asyncio.sleep(0.01)
-            async with pool.acquire() as conn:  # what a client's change would do
-                await conn.fetchval("SELECT pg_sleep(0.05)")
-        assert order == ["first", "second"]
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        for _ in range(3):
+            tasks.create_task(read())
+        await inside.acquire()
+        await inside.acquire()
+        # What a client's change would do. Where the third had a turn, it would hold this one, which it asked for first.
+        async with pool.acquire() as conn:
+            await conn.fetchval("SELECT 1")
+        assert inside.locked()
         leave.set()
-    assert order == ["first", "second", "third"]
+        await inside.acquire()
     pool.terminate()
