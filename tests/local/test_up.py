@@ -25,7 +25,7 @@ OUTBOX = [sys.executable, "-m", "outbox.cli"]
 DEADLINE_SECONDS = 90
 # The settings of the test run must not reach the system under test.
 FOREIGN = ("DATABASE_URL", "REDIS_URL", "SMTP_URL")
-PROCESSES = ("mailsink", "relay", "worker", "gateway", "api")
+PROCESSES = ("mailsink", "doubles", "relay", "worker", "gateway", "api")
 
 
 class System:
@@ -159,7 +159,7 @@ def system() -> Iterator[System]:
 def test_a_whole_life(system: System) -> None:
     """Ready, a notification arrives; a second `up` is told; one killed is restarted; SIGTERM ends it; data stays."""
     pid = system.start()
-    for name in ("API", "GATEWAY", "RELAY", "WORKER", "MAIL"):
+    for name in ("API", "GATEWAY", "RELAY", "WORKER", "MAIL", "PROVIDERS"):
         assert system.ready(name)
     private = (system.state / "local.env").stat().st_mode & 0o777
     assert private == 0o600
@@ -225,7 +225,7 @@ def test_kill_9_of_everything_and_at_once_up_again(system: System) -> None:
             os.kill(pid, signal.SIGKILL)
     system.process.wait()
     system.start()
-    for name in ("API", "GATEWAY", "RELAY", "WORKER", "MAIL"):
+    for name in ("API", "GATEWAY", "RELAY", "WORKER", "MAIL", "PROVIDERS"):
         assert system.ready(name)
 
 

@@ -83,14 +83,19 @@ async def running(double: Double, http: Http = serve) -> AsyncIterator[Double]:
     stop = Stop()
     task = asyncio.create_task(serve_double(double, 0, stop, http))
     try:
-        async with asyncio.timeout(10):
-            while not await listening(double):  # noqa: ASYNC110 - uvicorn tells nobody
-                await asyncio.sleep(0.01)
+        await answering(double)
         yield double
     finally:
         stop.ask()
         double.front.reset_all()
         await task
+
+
+async def answering(double: Double, seconds: float = 10) -> None:
+    """Returns when it takes connections. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not await listening(double):  # noqa: ASYNC110 - uvicorn tells nobody
+            await asyncio.sleep(0.01)
 
 
 async def listening(double: Double) -> bool:
