@@ -6,10 +6,13 @@ const LABELS = {
   twilio: ["Twilio", "SMS"], sendgrid: ["SendGrid", "e-mail"], fcm: ["FCM", "push"], apns: ["APNs", "push"],
   webhook: ["Receiver", "webhooks"],
 };
-const FAULTS = {
-  slow: ["Slow", "answers after 3 seconds"], 503: ["503", "answers 503"], 429: ["429", "answers 429, again in 5 seconds"],
-  hang: ["Hang", "never answers"], reset: ["Reset", "resets connections"],
-};
+const FAULTS = new Map([
+  ["slow", "answers after 3 seconds"],
+  ["503", "answers 503"],
+  ["429", "answers 429, again in 5 seconds"],
+  ["hang", "never answers"],
+  ["reset", "resets connections"],
+]);
 const cards = new Map();
 let came;
 let shown = null;
@@ -31,29 +34,26 @@ function card(name) {
   const top = make("div", "name");
   top.append(make("b", "", label(name)), make("span", "", (LABELS[name] || ["", ""])[1]), made.number);
   const row = make("div", "orders");
-  for (const [fault, [text, title]] of Object.entries(FAULTS)) {
-    made.orders.set(fault, button(text, `From now on it ${title}`, () =>
-      fetch(path, { method: "PUT", body: JSON.stringify({ fault }) })));
+  for (const [fault, title] of FAULTS) {
+    const order = () => fetch(path, { method: "PUT", body: JSON.stringify({ fault }) });
+    made.orders.set(fault, button(fault[0].toUpperCase() + fault.slice(1), `From now on it ${title}`, order));
   }
   made.heal = button("Heal", "Answer as usual again", () => fetch(path, { method: "DELETE" }));
   made.heal.className = "heal";
-  row.append(...orderOf(made.orders), made.heal);
+  row.append(...made.orders.values(), made.heal);
   made.root.append(top, made.state, row);
   at("providers").append(made.root);
   return made;
 }
 
-// Object.entries puts keys that look like numbers first.
-const orderOf = (orders) => ["slow", "503", "429", "hang", "reset"].map((fault) => orders.get(fault));
-
 function draw(provider) {
   if (!cards.has(provider.name)) cards.set(provider.name, card(provider.name));
   const found = cards.get(provider.name);
-  const known = FAULTS[provider.fault];
   found.root.classList.toggle("ill", Boolean(provider.fault));
   found.root.title = provider.url;
   found.number.textContent = provider.kept.toLocaleString();
-  found.state.textContent = provider.fault ? (known ? known[1] : "fails as ordered elsewhere") : "answers as documented";
+  found.state.textContent = provider.fault ? FAULTS.get(provider.fault) || "fails as ordered elsewhere"
+    : "answers as documented";
   for (const [fault, order] of found.orders) order.setAttribute("aria-pressed", String(fault === provider.fault));
   found.heal.disabled = !provider.fault;
 }
