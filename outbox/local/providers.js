@@ -9,7 +9,7 @@ const LABELS = {
 const FAULTS = new Map([
   ["slow", "answers after 3 seconds"],
   ["503", "answers 503"],
-  ["429", "answers 429, again in 5 seconds"],
+  ["429", "answers 429"],
   ["hang", "never answers"],
   ["reset", "resets connections"],
 ]);
@@ -40,8 +40,10 @@ function card(name) {
   }
   made.heal = button("Heal", "Answer as usual again", () => fetch(path, { method: "DELETE" }));
   made.heal.className = "heal";
-  row.append(...made.orders.values(), made.heal);
-  made.root.append(top, made.state, row);
+  const line = make("div", "line");
+  line.append(made.state, made.heal);
+  row.append(...made.orders.values());
+  made.root.append(top, line, row);
   at("providers").append(made.root);
   return made;
 }
@@ -55,7 +57,7 @@ function draw(provider) {
   found.state.textContent = provider.fault ? FAULTS.get(provider.fault) || "fails as ordered elsewhere"
     : "answers as documented";
   for (const [fault, order] of found.orders) order.setAttribute("aria-pressed", String(fault === provider.fault));
-  found.heal.disabled = !provider.fault;
+  found.heal.hidden = !provider.fault;
 }
 
 function row(message) {
