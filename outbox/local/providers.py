@@ -10,7 +10,7 @@ from outbox.local.doubles.apns import ApnsDouble
 from outbox.local.doubles.fcm import FcmDouble
 from outbox.local.doubles.http2 import over_http2
 from outbox.local.doubles.sendgrid import SendGridDouble
-from outbox.local.doubles.serving import Double, answering, serve_double
+from outbox.local.doubles.serving import Double, answering, over_http1, serve_double
 from outbox.local.doubles.twilio import TwilioDouble
 from outbox.local.doubles.webhook import Receiver
 from outbox.local.providers_web import make_app
@@ -46,7 +46,7 @@ async def main(place: Place, stop: Stop) -> None:
     try:
         async with asyncio.TaskGroup() as tasks:
             for double in doubles:
-                http = secure if double.scheme == "https" else serve
+                http = secure if double.scheme == "https" else over_http1
                 tasks.create_task(serve_double(double, place.ports[double.name], stop, http))
             await show(place, doubles, stop)
     finally:

@@ -46,7 +46,7 @@ def make_app(doubles: Sequence[Double]) -> Starlette:
 
 
 async def list_providers(request: Request) -> Response:
-    """Each with where it is, how much it took, and which fault is on."""
+    """Each with where it is, how much it took, which fault is on, and how many requests have met one."""
     return JSONResponse({"providers": [described(double) for double in all_of(request)]})
 
 
@@ -57,6 +57,7 @@ def described(double: Double) -> dict[str, Any]:
         "kept": len(double.box.messages),
         "total": double.box.total,
         "fault": fault_of(double),
+        "served": double.menu.served,
     }
 
 
