@@ -184,7 +184,8 @@ def doubles(  # noqa: PLR0913, PLR0917 - a port each
         "webhook": hook_port,
     }
     place = Place(folder or state_dir() / FOLDER, host, page_port, ports)
-    in_loop(service.run(lambda stop: main(place, stop), grace=3))
+    # asyncio's own loop, in which a connection that has just been closed can still be told to reset.
+    asyncio.run(service.run(lambda stop: main(place, stop), grace=3))
 
 
 def run(name: str, port: str, main: Callable[..., Awaitable[None]]) -> None:
