@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 import asyncpg
 
@@ -13,16 +14,18 @@ from outbox.log import get
 log = get("migrate")
 PATIENCE_SECONDS = 30.0
 RETRY_SECONDS = 0.5
-DEMO_RECIPIENT = ("alice", "alice@example.com")
 
 
-def bring_up_to_date(url: str, *, with_demo: bool) -> None:
-    """Raises UnreachableError, or asyncpg's error where a statement fails."""
+def bring_up_to_date(url: str, *, with_demo: bool, doubled: Sequence[str] = ()) -> None:
+    """`doubled`: the channels that the demo points at the doubles, unless a person has configured them.
+
+    Raises UnreachableError, or asyncpg's error where a statement fails.
+    """
     before = asyncio.run(revision(url))
     log.info("migrate.started", database=place(url), revision=before or "none")
     began = time.monotonic()
     migrations.upgrade(url)
-    after = asyncio.run(settle(url, with_demo=with_demo))
+    after = asyncio.run(settle(url, with_demo=with_demo, doubled=doubled))
     event = "migrate.unchanged" if after == before else "migrate.upgraded"
     log.info(event, revision=after, seconds=round(time.monotonic() - began, 2))
 
@@ -35,11 +38,12 @@ async def revision(url: str) -> str | None:
         await connection.close()
 
 
-async def settle(url: str, *, with_demo: bool) -> str | None:
+async def settle(url: str, *, with_demo: bool, doubled: Sequence[str]) -> str | None:
     connection = await patiently(url)
     try:
         if with_demo:
-            await demo.add_recipient(connection, *DEMO_RECIPIENT)
+            async with connection.transaction():
+                await demo.add(connection, doubled)
         return await status.revision(connection)
     finally:
         await connection.close()

@@ -22,6 +22,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL, short_help="Deliver what comes on the streams.")(worker)
     app.command(rich_help_panel=PANEL, short_help="Hold the browsers' WebSockets.")(gateway)
     app.command(hidden=True)(mailsink)
+    app.command(hidden=True)(doubles)
 
 
 def api() -> None:
@@ -97,6 +98,12 @@ def migrate(
     with_demo: Annotated[
         bool, typer.Option("--with-demo", help="Also add the recipient alice, for trying things out.")
     ] = False,
+    double: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With it: point this channel (push, webhook) at `outbox doubles`, unless it was configured."
+        ),
+    ] = None,
 ) -> None:
     """Bring the database schema up to date. Safe to repeat.
 
@@ -114,7 +121,7 @@ def migrate(
 
     settings = Settings.load()
     log.configure("migrate", settings.log, settings.log_level)
-    bring_up_to_date(settings.migrate_database, with_demo=with_demo)
+    bring_up_to_date(settings.migrate_database, with_demo=with_demo, doubled=double or ())
 
 
 def mailsink(
@@ -139,6 +146,46 @@ def mailsink(
     log.configure("mailsink", mode)
     place = Place(folder or state_dir() / "mail", host, smtp_port, web_port)
     in_loop(service.run(lambda stop: main(place, stop), grace=3))
+
+
+def doubles(  # noqa: PLR0913, PLR0917 - a port each
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the accounts are kept; in the state directory if not set.")
+    ] = None,
+    host: Annotated[str, typer.Option(envvar="OUTBOX_HOST", help="Of the page.")] = "127.0.0.1",
+    page_port: Annotated[int, typer.Option(envvar="OUTBOX_PROVIDERS_PORT")] = 8026,
+    twilio_port: Annotated[int, typer.Option(envvar="OUTBOX_TWILIO_PORT")] = 8031,
+    sendgrid_port: Annotated[int, typer.Option(envvar="OUTBOX_SENDGRID_PORT")] = 8032,
+    fcm_port: Annotated[int, typer.Option(envvar="OUTBOX_FCM_PORT")] = 8033,
+    apns_port: Annotated[int, typer.Option(envvar="OUTBOX_APNS_PORT")] = 8034,
+    hook_port: Annotated[int, typer.Option(envvar="OUTBOX_HOOK_PORT")] = 8035,
+    mode: Annotated[Literal["auto", "console", "json"], typer.Option("--log", envvar="OUTBOX_LOG")] = "auto",
+) -> None:
+    """Stand in for Twilio, SendGrid, FCM, APNs and a webhook receiver, on this machine. For development.
+
+    They take everything and send it to nobody. A web page shows what came, and
+    lets any of them fail.
+
+    [bold]Examples[/bold]
+      outbox doubles
+      outbox doubles --page-port 8126 --folder /tmp/accounts
+    """
+    from outbox import log, service
+    from outbox.local.providers import Place, main
+    from outbox.local.sandbox import FOLDER
+    from outbox.settings import state_dir
+
+    log.configure("doubles", mode)
+    ports = {
+        "twilio": twilio_port,
+        "sendgrid": sendgrid_port,
+        "fcm": fcm_port,
+        "apns": apns_port,
+        "webhook": hook_port,
+    }
+    place = Place(folder or state_dir() / FOLDER, host, page_port, ports)
+    # asyncio's own loop, in which a connection that has just been closed can still be told to reset.
+    asyncio.run(service.run(lambda stop: main(place, stop), grace=3))
 
 
 def run(name: str, port: str, main: Callable[..., Awaitable[None]]) -> None:

@@ -23,6 +23,13 @@ PORTS = {
     "OUTBOX_SMTP_PORT": 1025,
     "OUTBOX_RELAY_PORT": 9101,
     "OUTBOX_WORKER_PORT": 9102,
+    # Of the doubles: their page, and each of them.
+    "OUTBOX_PROVIDERS_PORT": 8026,
+    "OUTBOX_TWILIO_PORT": 8031,
+    "OUTBOX_SENDGRID_PORT": 8032,
+    "OUTBOX_FCM_PORT": 8033,
+    "OUTBOX_APNS_PORT": 8034,
+    "OUTBOX_HOOK_PORT": 8035,
 }
 
 

@@ -2,44 +2,19 @@
 "use strict";
 
 const PAGE = 100;
-const at = (id) => document.getElementById(id);
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
 let newest;
 let shown = null;
 let view = "html";
-
-function make(tag, className, text) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
-async function get(path) {
-  const answer = await fetch(path);
-  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-  return answer.json();
-}
 
 function row(mail) {
   const link = make("a");
   link.href = `#${mail.id}`;
   const top = make("div", "top");
-  const time = make("time", "", clock.format(mail.at * 1000));
-  time.dateTime = new Date(mail.at * 1000).toISOString();
-  top.append(make("span", "to", mail.to), time);
+  top.append(make("span", "to", mail.to), moment(mail.at));
   link.append(top, make("div", "subject", mail.subject || "(no subject)"));
   const item = make("li");
   item.append(link);
   return item;
-}
-
-function mark() {
-  for (const link of at("list").querySelectorAll("a")) {
-    if (link.hash === location.hash) link.setAttribute("aria-current", "true");
-    else link.removeAttribute("aria-current");
-  }
 }
 
 async function load() {
@@ -62,10 +37,6 @@ async function look() {
   } catch {
     at("count").textContent = "the mail sink does not answer";
   }
-}
-
-function facts(list, pairs) {
-  list.replaceChildren(...pairs.flatMap(([name, value]) => [make("dt", "", name), make("dd", "", value)]));
 }
 
 function header(name) {

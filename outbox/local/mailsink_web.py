@@ -1,62 +1,42 @@
 """The mail sink's page and JSON: a list of what came, and each mail as text, as sealed-off HTML and as source."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from email import message_from_bytes
 from email.message import EmailMessage, MIMEPart
 from email.policy import default
-from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from outbox.local import pages
 from outbox.local.mailsink_store import Store
-from outbox.probes import Health
+from outbox.local.pages import number
 
-HERE = Path(__file__).parent
-MOST = 1000
-PAGE_POLICY = (
-    "default-src 'self'; img-src 'self' data:; frame-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 # A mail may bring its own styles and pictures inside it; it may run nothing and call nobody.
 MAIL_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
     "sandbox allow-popups allow-popups-to-escape-sandbox"
 )
 LINKS_OPEN_OUTSIDE = '<base target="_blank">'
-NAMES = ["127.0.0.1", "localhost", "mailsink"]  # no foreign site may reach it under a name of its own
 
 
 def make_app(store: Store) -> Starlette:
-    routes = [
-        Route("/", page("mailsink.html")),
-        Route("/mailsink.css", page("mailsink.css")),
-        Route("/mailsink.js", page("mailsink.js")),
-        Route("/api/messages", list_mails),
-        Route("/api/messages", clear, methods=["DELETE"]),
-        Route("/api/messages/count", count),
-        Route("/api/messages/{id:int}", show),
-        Route("/api/messages/{id:int}/html", show_html),
-        Route("/api/messages/{id:int}/raw", show_raw),
-        *Health().routes(),
-    ]
-    app = Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=NAMES)])
+    app = pages.app(
+        "mailsink",
+        [
+            Route("/api/messages", list_mails),
+            Route("/api/messages", clear, methods=["DELETE"]),
+            Route("/api/messages/count", count),
+            Route("/api/messages/{id:int}", show),
+            Route("/api/messages/{id:int}/html", show_html),
+            Route("/api/messages/{id:int}/raw", show_raw),
+        ],
+    )
     app.state.store = store
     return app
-
-
-def page(name: str) -> Callable[[Request], Awaitable[Response]]:
-    async def send(_: Request) -> Response:
-        headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"}
-        return FileResponse(HERE / name, headers=headers)
-
-    return send
 
 
 async def list_mails(request: Request) -> Response:
@@ -127,10 +107,3 @@ def content_of(part: MIMEPart) -> str:
     except (LookupError, ValueError):
         payload = part.get_payload(decode=True)
         return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""
-
-
-def number(request: Request, name: str, usual: int) -> int:
-    value = request.query_params.get(name, str(usual))
-    if not value.isdigit():
-        raise HTTPException(400, f"{name} must be a whole number")
-    return min(int(value), MOST)

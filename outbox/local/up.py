@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from outbox.local import env, up_lock
+from outbox.local import env, sandbox, up_lock
 from outbox.local.env import LocalError
 from outbox.local.errors import EmbeddedError
 from outbox.local.ports import LOOPBACK
@@ -26,7 +26,12 @@ from outbox.service import Stop, wait
 from outbox.settings import Settings
 
 MAIL = "mail"
-STOP_ORDER = (("api",), ("relay", "worker", "gateway"), (MAIL,))  # nothing comes in, then nothing goes out
+PROVIDERS = "providers"
+STOP_ORDER = (
+    ("api",),
+    ("relay", "worker", "gateway"),
+    (MAIL, PROVIDERS),
+)  # nothing comes in, then nothing goes out
 LOOK_SECONDS = 0.1
 ORPHAN_SECONDS = 6.0
 PATIENCE_SECONDS = 15.0  # until a line says who is still starting
@@ -95,11 +100,12 @@ class Up:
         kept = env.read(self.state)
         if self.lock.after_crash:
             await self.wait_for_orphans(kept)
-        values = env.settings_of(self.urls(), env.choose_ports(kept), kept)
+        ports = env.choose_ports(kept)
+        values = env.settings_of(self.urls(), ports, kept) | sandbox.settings(self.state, ports)
         env.write(self.state, values)
         self.processes.environment = environment(self.state, values)
         if not self.stop:
-            await self.migrate()
+            await self.migrate(values)
         if self.stop:
             return
         settings = Settings.load()
@@ -130,9 +136,10 @@ class Up:
         while env.taken(kept) and time.monotonic() < deadline:
             await wait(self.stop.asked, LOOK_SECONDS)
 
-    async def migrate(self) -> None:
+    async def migrate(self, values: Mapping[str, str]) -> None:
+        doubled = [f"--double={channel}" for channel in sandbox.doubled(values)]
         with self.timed("bringing the schema up to date …", "the schema is as it should be"):
-            code = await self.processes.run(Program("migrate", ("migrate", "--with-demo")))
+            code = await self.processes.run(Program("migrate", ("migrate", "--with-demo", *doubled)))
         if code and not self.stop:
             raise LocalError("the schema could not be brought up to date; the lines above say why")
 
@@ -194,6 +201,7 @@ def our_programs(settings: Settings, values: Mapping[str, str]) -> list[Program]
     sink = ("mailsink", "--smtp-port", values["OUTBOX_SMTP_PORT"], "--web-port", mail_port)
     return [
         Program(MAIL, sink, int(mail_port)),
+        Program(PROVIDERS, ("doubles",), int(values["OUTBOX_PROVIDERS_PORT"])),
         Program("relay", ("relay",), settings.relay_port),
         Program("worker", ("worker",), settings.worker_port),
         Program("gateway", ("gateway",), settings.gateway_port),

@@ -30,11 +30,17 @@ def banner(settings: Settings, values: Mapping[str, str], servers: Embedded) -> 
     token = issue(settings, "demo", Scope.PRODUCER, LIFETIME)
     psql = "psql" if shutil.which("psql") else str(servers.psql or "psql")
     database = servers.producer_url or settings.database
-    places = [("API", settings.public_api_url), ("mail", mail), (f"{DEMO_USER}'s inbox", page)]
+    places = [("API", settings.public_api_url), ("mail", mail)]
+    channels = ["inapp", "email"]
+    if port := values.get("OUTBOX_PROVIDERS_PORT"):  # the doubles run, too
+        places.append(("providers", f"http://{LOOPBACK}:{port}"))
+        channels += ["sms", "push", "webhook"]
+    places.append((f"{DEMO_USER}'s inbox", page))
+    by_all = " ".join(f"-c {channel}" for channel in channels)
     tries = [
         (
-            "send one and watch it arrive",
-            f"{command()} send --user {DEMO_USER} --title 'Hello' --body 'It works.' --channel inapp --channel email",
+            "send one by every channel and watch it arrive",
+            f"{command()} send --user {DEMO_USER} --title 'Hello' --body 'It works.' {by_all}",
         ),
         ("the same from SQL, in a transaction", f'{shlex.quote(psql)} {shlex.quote(database)} -c "{INSERT}"'),
         (

@@ -13,7 +13,16 @@ from outbox.local import guard
 FILE = "up.log"
 LIMIT = 5_000_000  # bytes; two files of it are kept
 WAITING = 20_000  # lines that a stopped terminal may owe us before lines are left out
-COLOURS = {"api": 36, "relay": 35, "worker": 33, "gateway": 34, "mail": 32, "migrate": 90, "outbox": 1}
+COLOURS = {
+    "api": 36,
+    "relay": 35,
+    "worker": 33,
+    "gateway": 34,
+    "mail": 32,
+    "providers": 32,
+    "migrate": 90,
+    "outbox": 1,
+}
 WIDTH = max(map(len, COLOURS))
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 

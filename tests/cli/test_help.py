@@ -9,7 +9,7 @@ from tests.cli.conftest import Command
 
 COMMANDS = [
     *("up", "down", "logs", "reset", "send", "status", "token"),
-    *("migrate", "api", "relay", "worker", "gateway", "mailsink"),
+    *("migrate", "api", "relay", "worker", "gateway", "mailsink", "doubles"),
     *("dlq list", "dlq redrive"),
 ]
 # What a help text must not wait for.
@@ -27,7 +27,7 @@ async def test_a_command_explains_itself_with_examples(outbox: Command, command:
 async def test_the_first_page_names_every_command_and_where_to_start(outbox: Command) -> None:
     result = await outbox("--help")
     for command in COMMANDS:
-        assert command.split()[0] in result.output or command == "mailsink"
+        assert command.split()[0] in result.output or command in {"mailsink", "doubles"}
     assert "Start here" in result.output
     assert "--parent-pipe" not in result.output
 

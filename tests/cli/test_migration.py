@@ -13,9 +13,9 @@ from outbox.settings import Settings
 from tests.conftest import Database
 
 
-def migrate() -> list[str]:
+def migrate(*words: str) -> list[str]:
     """The log of `outbox migrate --with-demo`, as a process of its own: it sets up logging."""
-    command = [sys.executable, "-m", "outbox.cli", "migrate", "--with-demo"]
+    command = [sys.executable, "-m", "outbox.cli", "migrate", "--with-demo", *words]
     ran = subprocess.run(command, capture_output=True, check=True, text=True)
     return ran.stderr.splitlines()
 
@@ -42,6 +42,47 @@ async def test_what_a_person_changed_stays(
     await admin.execute("INSERT INTO notify.recipients (user_id, email) VALUES ('alice', 'me@example.org')")
     migrate()
     assert await admin.fetchval("SELECT email FROM notify.recipients") == "me@example.org"
+
+
+async def test_channels_are_led_to_the_doubles_where_nobody_configured_them(
+    configured: Settings, database: Database, admin: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTBOX_MIGRATE_DATABASE_URL", database.admin)
+    seeded = await configs(admin)
+    migrate()
+    assert await configs(admin) == seeded
+    mine = '{"url": "https://hooks.example.com"}'
+    await admin.execute("UPDATE notify.channels SET config = $1 WHERE name = 'webhook'", mine)
+    migrate("--double=push", "--double=webhook")
+    led = await configs(admin)
+    assert "env:FCM_URL" in led["push"]
+    assert led == seeded | {"push": led["push"], "webhook": mine}
+    await admin.execute("UPDATE notify.channels SET config = '{}' WHERE name = 'webhook'")
+    migrate("--double=push", "--double=webhook")
+    assert "env:DEMO_WEBHOOK_URL" in (await configs(admin))["webhook"]
+    assert (await configs(admin))["push"] == led["push"]
+
+
+async def configs(connection: Connection) -> dict[str, str]:
+    rows = await connection.fetch("SELECT name, config::text AS config FROM notify.channels")
+    return {row["name"]: row["config"] for row in rows}
+
+
+async def test_alice_has_a_number_and_devices_unless_a_person_gave_her_others(
+    configured: Settings, database: Database, admin: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTBOX_MIGRATE_DATABASE_URL", database.admin)
+    await admin.execute(
+        "INSERT INTO notify.recipients (user_id, email) VALUES ('alice', 'alice@example.com')"
+    )
+    migrate()
+    assert await admin.fetchval("SELECT phone FROM notify.recipients") == "+12025550143"
+    platforms = "SELECT array_agg(platform ORDER BY platform) FROM notify.device_tokens"
+    assert await admin.fetchval(platforms) == ["apns", "fcm"]
+    await admin.execute("UPDATE notify.device_tokens SET token = 'mine' WHERE platform = 'fcm'")
+    await admin.execute("DELETE FROM notify.device_tokens WHERE platform = 'apns'")
+    migrate()
+    assert await admin.fetchval(platforms) == ["fcm"]
 
 
 async def test_a_server_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,9 @@ pytestmark = pytest.mark.timeout(240)
 OUTBOX = [sys.executable, "-m", "outbox.cli"]
 DEADLINE_SECONDS = 90
 # The settings of the test run must not reach the system under test.
-FOREIGN = ("DATABASE_URL", "REDIS_URL", "SMTP_URL")
-PROCESSES = ("mailsink", "relay", "worker", "gateway", "api")
+FOREIGN = ("DATABASE_URL", "REDIS_URL", "SMTP_URL", "TWILIO_ACCOUNT_SID", "FCM_CREDENTIALS", "APNS_KEY")
+CHANNELS = ("inapp", "email", "sms", "push", "webhook")
+PROCESSES = ("mailsink", "doubles", "relay", "worker", "gateway", "api")
 
 
 class System:
@@ -98,6 +99,12 @@ class System:
         url = f"http://127.0.0.1:{self.port('MAIL')}/api/messages/count"
         return int(httpx.get(url, trust_env=False).json()["distinct"])
 
+    def received(self) -> dict[str, int]:
+        """How many messages each double took."""
+        url = f"http://127.0.0.1:{self.port('PROVIDERS')}/api/providers"
+        listed = httpx.get(url, trust_env=False).json()["providers"]
+        return {each["name"]: each["total"] for each in listed}
+
     def descendants(self) -> dict[int, str]:
         """Every process below `outbox up`, the servers' own included, by pid."""
         assert self.process is not None
@@ -159,16 +166,15 @@ def system() -> Iterator[System]:
 def test_a_whole_life(system: System) -> None:
     """Ready, a notification arrives; a second `up` is told; one killed is restarted; SIGTERM ends it; data stays."""
     pid = system.start()
-    for name in ("API", "GATEWAY", "RELAY", "WORKER", "MAIL"):
+    for name in ("API", "GATEWAY", "RELAY", "WORKER", "MAIL", "PROVIDERS"):
         assert system.ready(name)
     private = (system.state / "local.env").stat().st_mode & 0o777
     assert private == 0o600
 
-    sent = system.run(
-        "send", "--user", "alice", "--title", "Hello", "--channel", "inapp", "--channel", "email"
-    )
+    sent = system.run("send", "-u", "alice", "--title", "Hello", *(f"--channel={name}" for name in CHANNELS))
     assert sent.returncode == 0, sent.stdout + sent.stderr
     assert system.mails() == 1
+    assert system.received() == {"twilio": 1, "sendgrid": 0, "fcm": 1, "apns": 1, "webhook": 1}
 
     second = system.run("up")
     assert second.returncode == 1
@@ -195,7 +201,7 @@ def test_a_whole_life(system: System) -> None:
     assert env.read(system.state) == secrets
     assert system.mails() == 1
     status = json.loads(system.run("status", "--json").stdout)
-    assert status["deliveries"] == {"email": {"delivered": 1}, "inapp": {"delivered": 1}}
+    assert status["deliveries"] == {channel: {"delivered": 1} for channel in CHANNELS}
     down = system.run("down")
     assert "stopped" in down.stdout
     assert system.process.wait(10) == 0
@@ -225,7 +231,7 @@ def test_kill_9_of_everything_and_at_once_up_again(system: System) -> None:
             os.kill(pid, signal.SIGKILL)
     system.process.wait()
     system.start()
-    for name in ("API", "GATEWAY", "RELAY", "WORKER", "MAIL"):
+    for name in ("API", "GATEWAY", "RELAY", "WORKER", "MAIL", "PROVIDERS"):
         assert system.ready(name)
 
 

@@ -98,7 +98,8 @@ async def pump(reader: StreamReader, writer: StreamWriter) -> None:
 
 
 def abort(end: StreamWriter) -> None:
-    """By RST, not FIN: the other side's read fails."""
-    with suppress(OSError):
-        end.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, RESET_AT_CLOSE)
+    """By RST, not FIN: the other side's read fails. One that is closed already has no socket any more."""
+    if socket := end.get_extra_info("socket"):
+        with suppress(OSError):
+            socket.setsockopt(SOL_SOCKET, SO_LINGER, RESET_AT_CLOSE)
     end.transport.abort()

@@ -23,6 +23,9 @@ from outbox.local.ports import LOOPBACK
 from outbox.service import Stop
 
 LIFETIME = timedelta(days=3650)
+# Apple and Google leave idle connections open for long. By its own default hypercorn would end one after 5 s, which is
+# when the next attempt comes that was told to wait for 5 s.
+IDLE_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ def over_http2(certificate: Certificate) -> Callable[[ASGIApp, str, int, Stop], 
         config.certfile, config.keyfile = str(certificate.chain), str(certificate.key)
         config.errorlog = config.accesslog = None
         config.graceful_timeout = 0.5
+        config.keep_alive_timeout = IDLE_SECONDS
         await serve(read_first(app), config, shutdown_trigger=stop.asked.wait)  # type: ignore[arg-type]  # ASGI by another name
 
     return http

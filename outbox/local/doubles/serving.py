@@ -20,6 +20,7 @@ from outbox.local.ports import LOOPBACK, any_free
 from outbox.probes import serve
 from outbox.service import Stop
 
+IDLE_SECONDS = 60  # uvicorn's own 5 s are less than what providers leave
 ORDERS = TypeAdapter(list[Fault])
 # Serves an application on a host and a port until asked to stop. The usual one speaks HTTP/1.1.
 Http = Callable[[ASGIApp, str, int, Stop], Coroutine[Any, Any, None]]
@@ -66,7 +67,11 @@ class Double:
         return JSONResponse({"faults": len(orders)})
 
 
-async def serve_double(double: Double, port: int, stop: Stop, http: Http = serve) -> None:
+async def over_http1(app: ASGIApp, host: str, port: int, stop: Stop) -> None:
+    await serve(app, host, port, stop, timeout_keep_alive=IDLE_SECONDS)
+
+
+async def serve_double(double: Double, port: int, stop: Stop, http: Http = over_http1) -> None:
     """Until asked to stop. Port 0: any that is free."""
     inner = any_free(())
     double.front.target = (LOOPBACK, inner)
@@ -78,19 +83,24 @@ async def serve_double(double: Double, port: int, stop: Stop, http: Http = serve
 
 
 @asynccontextmanager
-async def running(double: Double, http: Http = serve) -> AsyncIterator[Double]:
+async def running(double: Double, http: Http = over_http1) -> AsyncIterator[Double]:
     """For tests: up and answering within, gone afterwards."""
     stop = Stop()
     task = asyncio.create_task(serve_double(double, 0, stop, http))
     try:
-        async with asyncio.timeout(10):
-            while not await listening(double):  # noqa: ASYNC110 - uvicorn tells nobody
-                await asyncio.sleep(0.01)
+        await answering(double)
         yield double
     finally:
         stop.ask()
         double.front.reset_all()
         await task
+
+
+async def answering(double: Double, seconds: float = 10) -> None:
+    """Returns when it takes connections. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not await listening(double):  # noqa: ASYNC110 - uvicorn tells nobody
+            await asyncio.sleep(0.01)
 
 
 async def listening(double: Double) -> bool:
