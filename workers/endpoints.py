@@ -11,7 +11,7 @@ from standardwebhooks import Webhook as Signer
 
 from db import webhooks
 from db.pool import Pool
-from outbox.channel_config import WebhookConfig, broken_rules
+from outbox.channel_config import HEADER_VALUE, WebhookConfig, broken_rules
 from outbox.errors import SettingsError
 from outbox.log import get
 from outbox.settings import resolve
@@ -63,7 +63,7 @@ def hook(config: Mapping[str, Any]) -> Hook:
         return Hook(
             checked,
             None if checked.url is None else resolved(checked.url),
-            {name: resolved(value) for name, value in checked.headers.items()},
+            {name: header(name, value) for name, value in checked.headers.items()},
             tuple(map(signer, checked.secrets)),
         )
     except SettingsError as error:
@@ -72,6 +72,14 @@ def hook(config: Mapping[str, Any]) -> Hook:
 
 def resolved(value: str) -> str:
     return resolve(value) if value.startswith("env:") else value
+
+
+def header(name: str, value: str) -> str:
+    """Out of the environment may come what no header holds: the end of a line. Raises SettingsError, without it."""
+    text = resolved(value)
+    if not HEADER_VALUE.fullmatch(text):
+        raise SettingsError(f"the value of header {name}, {value!r}, is not printable ASCII of one line")
+    return text
 
 
 class Endpoints:

@@ -140,6 +140,8 @@ def unanswered(progress: Progress, error_class: str, reason: str) -> Transient |
 def broken(progress: Progress, error: Exception) -> Transient | Unknown:
     if isinstance(error.__context__, ssl.SSLError) or isinstance(error, ssl.SSLError):
         return unanswered(progress, "tls", clean(f"no TLS connection: {error}"))
+    if isinstance(error, httpcore.LocalProtocolError):  # its words quote what could not be sent
+        return unanswered(progress, "protocol", "the request could not be written as HTTP")
     if isinstance(error, httpcore.ProtocolError):
         return unanswered(progress, "protocol", clean(f"what came was no HTTP: {error}"))
     return unanswered(progress, "connection", clean(f"no connection: {error}" if str(error) else "reset"))

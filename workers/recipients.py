@@ -25,7 +25,7 @@ log = get("worker")
 COLUMNS = ("email", "phone", "locale", "time_zone")
 # As notify.recipients has them: what breaks a rule there would break the whole batch.
 RULES = {
-    "email": re.compile(r"[^\s\x00-\x1f\x7f-\x9f\u2028\u2029@]+@[^\s\x00-\x1f\x7f-\x9f\u2028\u2029@]+"),
+    "email": re.compile("@".join([r"[^\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff@]+"] * 2)),
     "phone": re.compile(r"\+[1-9][0-9]{6,14}"),
     "locale": re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*"),
     "time_zone": re.compile(r"[A-Za-z0-9_+/-]{1,64}"),
@@ -118,7 +118,7 @@ def document(answer: httpx.Response) -> Mapping[str, Any]:
         raise UnansweredError(f"the user service answers {answer.status_code}")
     try:
         found = answer.json() if len(answer.content) <= ANSWER_BYTES else None
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise UnansweredError("the user service answers with what is no JSON object")

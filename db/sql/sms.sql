@@ -48,7 +48,7 @@ VALUES ($1, $2, $3, $4, $5::jsonb)
 WITH resolved AS (
   UPDATE notify.deliveries SET
     status = 'delivered', provider_message_id = $3, error_class = NULL, reason = NULL, settled_at = clock_timestamp()
-  WHERE notification_id = $1 AND channel = $2 AND status IN ('unknown', 'retrying')
+  WHERE notification_id = $1 AND channel = $2 AND status IN ('unknown', 'retrying', 'deferred')
   RETURNING notification_id
 ), closed AS (
   DELETE FROM notify.notifications_failed f USING resolved r

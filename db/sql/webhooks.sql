@@ -34,7 +34,7 @@ WITH ahead AS MATERIALIZED (
   FROM notify.endpoint_queue q
   JOIN notify.deliveries d ON d.notification_id = q.notification_id AND d.channel = q.channel
   WHERE q.channel = $1 AND q.endpoint = $2 AND (q.ms, q.row) < ($4, $5)
-    AND d.status IN ('pending', 'sending', 'retrying')
+    AND d.status IN ('pending', 'sending', 'retrying', 'deferred')
   ORDER BY q.ms, q.row LIMIT $7
 ), turn AS (
   INSERT INTO notify.endpoint_turns AS t (channel, endpoint, notification_id, held_until)
@@ -62,7 +62,7 @@ WITH freed AS (
   SELECT q.notification_id FROM notify.endpoint_queue q
   JOIN notify.deliveries d ON d.notification_id = q.notification_id AND d.channel = q.channel
   WHERE $6 AND q.channel = $1 AND q.endpoint = $2 AND (q.ms, q.row) > ($4, $5)
-    AND d.status IN ('pending', 'sending', 'retrying')
+    AND d.status IN ('pending', 'sending', 'retrying', 'deferred')
   ORDER BY q.ms, q.row LIMIT 1
 ), early AS (
   DELETE FROM notify.scheduled s USING next

@@ -129,3 +129,16 @@ async def test_others(admin: Connection, sending: UUID) -> None:
     await sms.report(admin, Report(sending, "sms", "SM1", "sent", 3))
     assert await sms.others(admin, "sms", sending, ["SM1", "SM2"]) == set()
     assert await sms.others(admin, "sms", uuid4(), ["SM1", "SM2"]) == {"SM1"}
+
+
+@pytest.mark.parametrize("status", ["unknown", "retrying", "deferred"])
+async def test_a_report_resolves_a_doubt_however_it_waits(
+    admin: Connection, sending: UUID, status: str
+) -> None:
+    await admin.execute("UPDATE notify.deliveries SET status = $1, lease_token = NULL", status)
+    it = Report(sending, "sms", "SM1", "sent", 3, None)
+    async with admin.transaction():
+        assert await sms.lock_delivery(admin, sending, "sms")
+        assert await sms.report(admin, it)
+        assert await sms.resolve(admin, it)
+    assert await admin.fetchval("SELECT status FROM notify.deliveries") == "delivered"

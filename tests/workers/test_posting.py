@@ -251,3 +251,12 @@ async def test_before_the_request_has_left_a_time_out_is_no_unknown() -> None:
     async with listening(Far(answer=b"", hang=True)) as far, poster() as client:
         outcome = await client.send(post(f"https://127.0.0.1:{far.port}/"), 0.2)
     assert outcome == Transient("timeout", "no answer within 0.2 s")
+
+
+async def test_a_header_that_cannot_be_sent_is_not_told(far: Far) -> None:
+    """It may hold a secret, whose line end came with it out of a file."""
+    async with poster() as client:
+        outcome = await client.send(
+            Post("POST", f"http://127.0.0.1:{far.port}/", {"authorization": "Bearer s3cret\n"}, b"{}"), 5
+        )
+    assert outcome == Unknown("the request had left, and then: the request could not be written as HTTP")

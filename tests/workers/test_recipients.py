@@ -23,6 +23,8 @@ USERS = {
     "nomail": {"phone": "+4930123456"},
     "odd": {"email": "not an address", "locale": 7},
 }
+# What Python reads as JSON, or fails to, and Postgres cannot hold.
+ODD_ANSWERS = {"lone": b'{"email": "a\\ud800@example.com"}', "deep": b'{"a":' + b"[" * 60_000}
 
 
 @pytest.fixture
@@ -42,6 +44,8 @@ async def service() -> AsyncIterator[Double]:
     async def contact(request: Request) -> Response:
         if request.headers.get("authorization") != "Bearer sesame":
             return Response(status_code=401)
+        if odd := ODD_ANSWERS.get(request.path_params["user_id"]):
+            return Response(odd, media_type="application/json")
         found = USERS.get(request.path_params["user_id"])
         return JSONResponse(found) if found else Response(status_code=404)
 
@@ -156,3 +160,15 @@ def test_the_sources_exclude_each_other(settings: Settings) -> None:
 def test_a_url_without_a_place_for_the_user(settings: Settings, url: str) -> None:
     with pytest.raises(ValueError, match=r"with \{user_id\} in it"):
         Settings(**settings.model_dump(by_alias=True) | {"recipient_url": url})
+
+
+async def test_an_odd_answer_does_not_hold_up_the_others(
+    road: Road, mail: MailServer, service: Double
+) -> None:
+    asking(road, service)
+    lone, deep, reached = [await road.send("email", user_id=user) for user in ("lone", "deep", "ada")]
+    async with road.worker("email"):
+        await road.until(reached, "delivered", "email")
+        await road.until(lone, "failed", "email")
+        await road.until(deep, "retrying", "email")
+    assert [message["To"] for message in mail.mails] == ["ada@example.com"]

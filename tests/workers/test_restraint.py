@@ -261,6 +261,15 @@ def test_what_a_digest_says_fits_into_a_payload(listed: list[dict[str, Any]], mo
     assert len(json.dumps(said, ensure_ascii=False).encode()) <= 65_536
 
 
+def test_a_digest_fits_at_its_worst() -> None:
+    """Control characters take six bytes each in JSON, in the list and again in title and body."""
+    item = {"title": "\x01" * digest.TITLE_CHARACTERS, "n": ""}
+    item["n"] = "x" * (digest.ITEMS_BYTES // 20 - len(json.dumps(item)))
+    said = digest.payload(Listed([item] * 20, item, 100), "order.paid")
+    assert digest.ITEMS_BYTES - 20 < len(json.dumps(item)) * 20 <= digest.ITEMS_BYTES
+    assert len(json.dumps(said, ensure_ascii=False).encode()) <= 65_536
+
+
 def test_a_digest_of_one_reads_like_the_one() -> None:
     one = {"title": "Paid", "body": "Thanks"}
     said = digest.payload(Listed([one], one, 1), "order.paid")
