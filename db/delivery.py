@@ -77,12 +77,12 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A provider that did not deliver, before the one that an outcome is from. `sent`: a request did reach it."""
+    """A provider that did not deliver, before the one that an outcome is from. `sends`: requests that reached it."""
 
     provider: str
     error_class: str
     reason: str
-    sent: bool
+    sends: int
 
 
 class Settlement(NamedTuple):

@@ -14,8 +14,18 @@ from uuid import UUID, uuid5
 from db.push import Device
 from outbox.envelope import Priority
 from workers.apns_token import Signer
-from workers.http2 import Answer, Kept, Origin, Request
-from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Throttled, Transient, Unknown, clean
+from workers.http2 import Answer, Kept, Origin, Request, again
+from workers.outcome import (
+    Delivered,
+    Outcome,
+    Permanent,
+    RecipientGone,
+    Throttled,
+    Transient,
+    Unknown,
+    clean,
+    counted,
+)
 from workers.push_message import Parcel, Push, fitted, too_large
 from workers.retry_after import retry_after
 
@@ -52,7 +62,8 @@ class Apns:
         if not isinstance(answer, Answer):
             return answer
         self._proven |= answer.status == 200
-        return classify(answer, parcel.device, datetime.now(UTC), proven=self._proven)
+        outcome = classify(answer, parcel.device, datetime.now(UTC), proven=self._proven)
+        return counted(outcome, answer.requests)
 
     async def _ask(self, parcel: Parcel, content: bytes) -> Answer | Transient | Unknown:
         """Once; again where it was only the provider token that was too old."""
@@ -65,7 +76,7 @@ class Apns:
         ):
             fresh = self.app.signer.token(time.time(), refused=token)
             if fresh != token:
-                return await self._kept.post(self._request(parcel, fresh, content), parcel.ends)
+                return again(await self._kept.post(self._request(parcel, fresh, content), parcel.ends))
         return answer
 
     def _request(self, parcel: Parcel, token: str, content: bytes) -> Request:

@@ -1,6 +1,8 @@
 """A channel's config as one lane holds it: made into what sends, and anew whenever a claim shows another version."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from db import delivery
@@ -15,9 +17,19 @@ log = get("worker")
 S = TypeVar("S")
 
 
+@dataclass(slots=True, eq=False)
+class Held(Generic[S]):
+    """What was made, and by how many attempts it is used. A retired one is closed by the last of them."""
+
+    made: S
+    users: int = 0
+    retired: bool = False
+
+
 class Configured(Generic[S]):
     """`make` turns the config into what the channel sends with, and raises SettingsError where it cannot be; `close`
-    is for what another version has replaced."""
+    is for what another version has replaced, once nobody sends with it any more: its connections have requests on
+    them."""
 
     def __init__(
         self, channel: str, make: Callable[[Mapping[str, Any]], S], close: Callable[[S], Awaitable[None]]
@@ -25,7 +37,7 @@ class Configured(Generic[S]):
         self.channel, self._make, self._close = channel, make, close
         self._version: int | None = None
         self._trouble = "the channel's config was not read yet"
-        self._made: S | None = None
+        self._held: Held[S] | None = None
 
     async def refresh(self, executor: Executor, claims: Sequence[Claim]) -> None:
         if all(claim.version == self._version for claim in claims):
@@ -33,22 +45,43 @@ class Configured(Generic[S]):
         found = await delivery.channel_config(executor, self.channel)
         if found is None or found[0] == self._version:
             return
-        await self.close()
+        before, self._held = self._held, None
         self._version, config = found
         try:
-            self._made = self._make(config)
+            self._held = Held(self._make(config))
             self._trouble = ""
         except SettingsError as error:
             self._trouble = clean(str(error))
         log.info(
             "worker.configured", channel=self.channel, version=self._version, trouble=self._trouble or None
         )
+        await self._retire(before)
 
     def get(self) -> S | Transient:
         """What to send with, or why there is nothing: a config can be mended, so the attempt is made again."""
-        return Transient("config", self._trouble) if self._made is None else self._made
+        return Transient("config", self._trouble) if self._held is None else self._held.made
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[S | Transient]:
+        """The same, not closed before the block ends."""
+        held = self._held
+        if held is None:
+            yield Transient("config", self._trouble)
+            return
+        held.users += 1
+        try:
+            yield held.made
+        finally:
+            held.users -= 1
+            if held.retired and not held.users:
+                await self._close(held.made)
+
+    async def _retire(self, held: Held[S] | None) -> None:
+        if held is not None:
+            held.retired = True
+            if not held.users:
+                await self._close(held.made)
 
     async def close(self) -> None:
-        made, self._made = self._made, None
-        if made is not None:
-            await self._close(made)
+        held, self._held = self._held, None
+        await self._retire(held)

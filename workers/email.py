@@ -71,9 +71,10 @@ class Email:
         return read(config, self._common, self.budget, self._coming)
 
     async def attempt(self, job: Job) -> Outcome:
-        post = self._config.get()
-        if isinstance(post, Transient):
-            return post
+        async with self._config.use() as post:
+            return post if isinstance(post, Transient) else await self._deliver(post, job)
+
+    async def _deliver(self, post: Post, job: Job) -> Outcome:
         self._coming.number += 1
         try:
             letter = await self.letter(post, job)

@@ -6,7 +6,6 @@ from math import inf
 from db.delivery import Tried
 from workers.circuit import Sign
 from workers.outcome import (
-    NOT_SENT,
     Deferred,
     Delivered,
     Failure,
@@ -17,6 +16,7 @@ from workers.outcome import (
     Transient,
     Unknown,
     error_class,
+    requests,
 )
 
 # Permanent for one provider only: it does not serve that country, its number cannot reach that network.
@@ -79,7 +79,7 @@ class Descent:
 
     def skip(self, provider: str, kind: str, why: str, wait: float) -> None:
         reason = f"not asked for another {wait:.1f} s: {why}"
-        self.steps.append(Step(Tried(provider, kind, reason, sent=False), wait, vain=True))
+        self.steps.append(Step(Tried(provider, kind, reason, sends=0), wait, vain=True))
 
     def failed(self, provider: str, failure: Failure, wait: float, *, probe: bool) -> None:
         """`wait` as the provider's circuit has it; a provider that never takes this message is not waited for."""
@@ -87,7 +87,7 @@ class Descent:
         asked = failure.retry_after if isinstance(failure, Transient | Throttled) else None
         wait = inf if isinstance(failure, Permanent) else max(wait, asked or 0.0)
         vain = probe and isinstance(failure, Transient)
-        self.steps.append(Step(Tried(provider, kind, failure.reason, kind not in NOT_SENT), wait, vain))
+        self.steps.append(Step(Tried(provider, kind, failure.reason, requests(failure)), wait, vain))
 
     def pause(self) -> float | None:
         """Seconds until there is room for it, where only rates were in the way."""
@@ -108,7 +108,7 @@ class Descent:
             return self._in_vain()
         last = asked[-1]
         tried = tuple(step.tried for step in self.steps if step is not last)
-        return replace(self._of(last.tried), tried=tried)
+        return replace(self._of(last.tried), tried=tried, sends=last.tried.sends)
 
     def _of(self, last: Tried) -> Permanent | Throttled | Transient:
         soonest = min(step.wait for step in self.steps)

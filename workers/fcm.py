@@ -17,8 +17,18 @@ from pyfcm import FCMNotification
 from outbox.envelope import Priority
 from outbox.errors import SettingsError
 from workers.google_token import Access, credentials
-from workers.http2 import Answer, Kept, Origin, Request
-from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Throttled, Transient, Unknown, clean
+from workers.http2 import Answer, Kept, Origin, Request, again
+from workers.outcome import (
+    Delivered,
+    Outcome,
+    Permanent,
+    RecipientGone,
+    Throttled,
+    Transient,
+    Unknown,
+    clean,
+    counted,
+)
 from workers.push_message import Parcel, Push, fitted, too_large
 from workers.retry_after import retry_after
 
@@ -66,20 +76,20 @@ class Fcm:
         if not isinstance(answer, Answer):
             return answer
         self._proven |= answer.status == 200
-        return classify(answer, datetime.now(UTC), proven=self._proven)
+        return counted(classify(answer, datetime.now(UTC), proven=self._proven), answer.requests)
 
     async def _ask(self, content: bytes, ends: float) -> Answer | Transient | Unknown:
         """Once; again where it was only the access token that did not hold."""
-        refused: str | None = None
-        for _ in range(2):
-            token = await self.account.access.token(ends, refused)
-            if isinstance(token, Transient):
-                return token
-            answer = await self._kept.post(self._request(token, content), ends)
-            if not isinstance(answer, Answer) or answer.status != 401 or code_of(answer) is not None:
-                break
-            refused = token
-        return answer
+        token = await self.account.access.token(ends)
+        if isinstance(token, Transient):
+            return token
+        answer = await self._kept.post(self._request(token, content), ends)
+        if not isinstance(answer, Answer) or answer.status != 401 or code_of(answer) is not None:
+            return answer
+        fresh = await self.account.access.token(ends, refused=token)
+        if isinstance(fresh, Transient):
+            return again(fresh)
+        return again(await self._kept.post(self._request(fresh, content), ends))
 
     def _request(self, token: str, content: bytes) -> Request:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}

@@ -71,9 +71,8 @@ class Access:
             await asyncio.to_thread(self.credentials.refresh, request)
         except GoogleAuthError as error:
             kind = "connection" if isinstance(error, TransportError) else "auth"
-            failed = Transient(
-                kind, clean(f"Google gave no access token: {error.args[0] if error.args else ''}")
-            )
+            reason = clean(f"Google gave no access token: {error.args[0] if error.args else ''}")
+            failed = Transient(kind, reason, sends=0)
             self._failed = time.monotonic() + PAUSE_SECONDS, failed
             return failed
         self._failed = None

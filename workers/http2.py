@@ -10,7 +10,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -19,7 +19,7 @@ from h2.events import ConnectionTerminated, StreamReset
 
 from outbox.errors import SettingsError
 from outbox.service import describe
-from workers.outcome import Transient, Unknown, clean
+from workers.outcome import Transient, Unknown, clean, requests
 
 CONNECT_SECONDS = 10.0
 # Less than what lies between forgets an idle connection in.
@@ -38,11 +38,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`body` is empty where it was cut off: the status has been said, and it counts."""
+    """`body` is empty where it was cut off: the status has been said, and it counts. `requests`: how many it took."""
 
     status: int
     headers: httpx.Headers
     body: bytes
+    requests: int = 1
 
     def document(self) -> dict[str, Any]:
         """The body's JSON object; an empty one where it is none."""
@@ -165,6 +166,13 @@ async def body(response: httpx.Response) -> bytes:
     except (httpx.HTTPError, httpx.StreamError, OSError):
         return b""
     return content
+
+
+def again(answer: Answer | Transient | Unknown) -> Answer | Transient | Unknown:
+    """What came of a second request, after one that was answered."""
+    if isinstance(answer, Answer):
+        return replace(answer, requests=2)
+    return replace(answer, sends=1 + requests(answer))
 
 
 def silent(progress: Progress) -> Transient | Unknown:

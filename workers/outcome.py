@@ -1,7 +1,7 @@
 """How an attempt ended, classed by what is to be done about it. Every channel speaks in these."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from db.delivery import Tried
 
@@ -20,13 +20,15 @@ def clean(reason: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """The far side took it. `provider`, here and below: which of the channel's it was; `tried`: those before it.
-    `found`: an earlier attempt had reached it, and nothing was sent now. `segments`: of a text message."""
+    `found`: an earlier attempt had reached it, and nothing was sent now. `segments`: of a text message. `sends`, here
+    and below: how many requests it took, where that does not follow from the kind of outcome."""
 
     message_id: str | None = None
     provider: str | None = None
     tried: tuple[Tried, ...] = ()
     segments: int | None = None
     found: bool = False
+    sends: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Transient:
     provider: str | None = None
     tried: tuple[Tried, ...] = ()
     reached: bool = False
+    sends: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Throttled:
     provider: str | None = None
     tried: tuple[Tried, ...] = ()
     reached: bool = False
+    sends: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Permanent:
     reason: str
     provider: str | None = None
     tried: tuple[Tried, ...] = ()
+    sends: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ class RecipientGone:
     reason: str
     provider: str | None = None
     tried: tuple[Tried, ...] = ()
+    sends: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ class Unknown:
     provider: str | None = None
     tried: tuple[Tried, ...] = ()
     reached: bool = False
+    sends: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +132,27 @@ def error_class(failure: Failure) -> str:
             return "unknown"
 
 
+def requests(outcome: Outcome) -> int:
+    """How many requests reached the provider that it is from, had it one."""
+    match outcome:
+        case Deferred() | LeaseShort():
+            return 0
+        case _ if outcome.sends is not None:
+            return outcome.sends
+        case Delivered():
+            return int(not outcome.found)
+    return int(error_class(outcome) not in NOT_SENT)
+
+
+def counted(outcome: Outcome, number: int) -> Outcome:
+    """The same, with that many requests."""
+    return outcome if isinstance(outcome, Deferred | LeaseShort) else replace(outcome, sends=number)
+
+
 def sends(outcome: Outcome) -> int:
-    """How many requests reached providers. An outcome without a provider came about without one."""
+    """How many requests reached providers. An outcome without a provider came about without one, unless it says."""
     if isinstance(outcome, LeaseShort):
         return 0
-    own = not outcome.found if isinstance(outcome, Delivered) else error_class(outcome) not in NOT_SENT
-    return int(own and outcome.provider is not None) + sum(tried.sent for tried in outcome.tried)
+    said = not isinstance(outcome, Deferred) and outcome.sends is not None
+    own = requests(outcome) if said or outcome.provider is not None else 0
+    return own + sum(tried.sends for tried in outcome.tried)

@@ -134,7 +134,7 @@ def unanswered(progress: Progress, error_class: str, reason: str) -> Transient |
     """Before the request left, nothing can have happened; afterwards, anything may have."""
     if progress.sent:
         return Unknown(f"the request had left, and then: {reason}")
-    return Transient(error_class, reason)
+    return Transient(error_class, reason, sends=0)
 
 
 def broken(progress: Progress, error: Exception) -> Transient | Unknown:

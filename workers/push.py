@@ -71,9 +71,10 @@ class PushChannel:
             return LeaseShort()  # it waited too long behind others: claimed again, it has one
         if not audience.devices:
             return whole([], reached=audience.reached, hold=False)
-        ready = self._config.get()
-        if isinstance(ready, Transient):
-            return ready
+        async with self._config.use() as ready:
+            return ready if isinstance(ready, Transient) else await self._deliver(job, audience, ready)
+
+    async def _deliver(self, job: Job, audience: Audience, ready: Platforms) -> Outcome:
         push = await self._compose(job, audience, ready)
         if not isinstance(push, Push):
             return push

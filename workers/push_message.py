@@ -149,4 +149,5 @@ def too_large(push: Push) -> Permanent:
         "too_large",
         f"the push has more than {PAYLOAD_BYTES} bytes even with a shortened body: "
         f"the title has {len(push.title.encode())}, payload.data and payload.url {told}",
+        sends=0,
     )

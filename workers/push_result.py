@@ -14,6 +14,8 @@ from workers.outcome import (
     Throttled,
     Transient,
     Unknown,
+    counted,
+    requests,
 )
 
 NO_DEVICE = "the recipient has no device that could be written to"
@@ -43,6 +45,11 @@ def whole(results: Sequence[OnDevice], *, reached: bool, hold: bool) -> Outcome:
 
     What can be tried again is tried again; when it no longer is, one device that has it makes it delivered.
     """
+    merged = merge(results, reached=reached, hold=hold)
+    return counted(merged, sum(requests(one.outcome) for one in results))
+
+
+def merge(results: Sequence[OnDevice], *, reached: bool, hold: bool) -> Outcome:
     taken = [one for one in results if isinstance(one.outcome, Delivered)]
     open_ = [one for one in results if isinstance(one.outcome, Transient | Throttled | Unknown)]
     if open_:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +14,7 @@ from workers import metrics
 from workers.gathering import LONGEST_SECONDS, Coming, Gathering
 from workers.http_exchange import Answer, client, post
 from workers.message import Letter
-from workers.outcome import Outcome, Transient
+from workers.outcome import Outcome, Transient, counted, requests
 from workers.sendgrid_answers import Halve, Named, Verdict, judge
 from workers.sendgrid_request import MOST, batches, body
 
@@ -85,22 +85,27 @@ class SendGrid:
             outcomes |= {place: outcome for (place, _), outcome in zip(request, result, strict=True)}
         return [outcomes[place] for place in range(len(letters))]
 
-    async def _settle(self, letters: Sequence[Letter], ends: float) -> list[Outcome]:
+    async def _settle(self, letters: Sequence[Letter], ends: float, before: int = 0) -> list[Outcome]:
         """The outcome of each. A request that was refused was not sent at all, so its letters may be sent again: those
-        that are to blame get their outcome, and the others go without them, as long as there is time."""
+        that are to blame get their outcome, and the others go without them, as long as there is time. `before`: how
+        many requests with these letters were refused already."""
+        count = before + 1
         match await self._ask(letters, ends):
             case Named(refused):
                 others = [letter for at, letter in enumerate(letters) if at not in refused]
-                rest = iter(await self._settle(others, ends) if others else [])
-                return [refused[at] if at in refused else next(rest) for at in range(len(letters))]
+                rest = iter(await self._settle(others, ends, count) if others else [])
+                return [
+                    replace(refused[at], sends=count) if at in refused else next(rest)
+                    for at in range(len(letters))
+                ]
             case Halve():
                 middle = len(letters) // 2
                 return [
-                    *await self._settle(letters[:middle], ends),
-                    *await self._settle(letters[middle:], ends),
+                    *await self._settle(letters[:middle], ends, count),
+                    *await self._settle(letters[middle:], ends, count),
                 ]
             case outcome:
-                return [outcome] * len(letters)
+                return [counted(outcome, before + requests(outcome))] * len(letters)
 
     async def _ask(self, letters: Sequence[Letter], ends: float) -> Verdict:
         seconds = ends - asyncio.get_running_loop().time()
@@ -109,7 +114,10 @@ class SendGrid:
         content = json.dumps(body(letters), ensure_ascii=False).encode("utf-8", "replace")
         metrics.BATCHES.labels(self.name).observe(len(letters))
         answer = await post(self._client, f"{self.account.url}/v3/mail/send", content, seconds)
-        return judge(answer, len(letters)) if isinstance(answer, Answer) else answer
+        if not isinstance(answer, Answer):
+            return answer
+        verdict = judge(answer, len(letters))
+        return verdict if isinstance(verdict, Named | Halve) else counted(verdict, 1)
 
     async def close(self) -> None:
         await self._gathering.close()

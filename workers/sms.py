@@ -91,9 +91,10 @@ class Sms:
 
     async def attempt(self, job: Job) -> Outcome:
         doubt = self._doubts.pop(job.claim.notification_id, None)
-        carrier = self._config.get()
-        if isinstance(carrier, Transient):
-            return carrier
+        async with self._config.use() as carrier:
+            return carrier if isinstance(carrier, Transient) else await self._deliver(job, carrier, doubt)
+
+    async def _deliver(self, job: Job, carrier: Carrier, doubt: Doubt | None) -> Outcome:
         rendered = await self._rendering.render(job)
         if not isinstance(rendered, Rendered):
             return rendered

@@ -20,7 +20,7 @@ def classify(error: Exception, transfer: Transfer) -> Outcome:
         return answered(error, transfer)
     if isinstance(error, ValueError) and not isinstance(error, OSError):
         if transfer.recipient_named:
-            return Permanent("bad_address", "the address cannot be used in a mail command")
+            return Permanent("bad_address", "the address cannot be used in a mail command", sends=0)
         return Transient("config", clean(f"the mail server cannot be used as configured: {error}"))
     return unanswered(error, transfer)
 
@@ -40,7 +40,8 @@ def unanswered(error: Exception, transfer: Transfer) -> Outcome:
 def answered(error: SMTPResponseException, transfer: Transfer) -> Outcome:
     code, reason = error.code, clean(f"{error.code} {error.message}")
     if isinstance(error, SMTPConnectResponseError | SMTPHeloError):
-        return Throttled(reason) if code == 421 else Transient("connection", reason)
+        # Not a mail was begun, so nothing was sent.
+        return Throttled(reason, sends=0) if code == 421 else Transient("connection", reason)
     if code == 421:
         return Throttled(reason)
     if code in NOT_LOGGED_IN:

@@ -195,4 +195,4 @@ def unanswered(error: Exception, flight: Flight) -> Outcome:
 def unreadable(error: Exception, flight: Flight) -> Outcome:
     if flight.left:
         return Unknown(f"Twilio's answer cannot be read: {type(error).__name__}")
-    return Permanent("refused", f"the message cannot be put into a request: {type(error).__name__}")
+    return Permanent("refused", f"the message cannot be put into a request: {type(error).__name__}", sends=0)

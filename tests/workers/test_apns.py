@@ -21,7 +21,16 @@ from tests.workers.pushing import APNS_TOKEN, NOTIFICATION, Apple, a_device, a_p
 from workers.apns import Apns, App, identity
 from workers.apns_token import NOT_BEFORE_SECONDS, RENEW_SECONDS, Signer, signer
 from workers.http2 import Origin
-from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Throttled, Transient, Unknown
+from workers.outcome import (
+    Delivered,
+    Outcome,
+    Permanent,
+    RecipientGone,
+    Throttled,
+    Transient,
+    Unknown,
+    requests,
+)
 from workers.push_message import Parcel
 
 TEAM = AppleTeam()
@@ -176,7 +185,9 @@ async def test_an_expired_provider_token_is_signed_anew_and_the_push_sent_again(
     await ios.send()
     ios.signer._signed_at -= NOT_BEFORE_SECONDS
     ios.server.double.menu.order(Kind.ANSWER, status=403, body={"reason": "ExpiredProviderToken"})
-    assert isinstance(await ios.send(), Delivered)
+    outcome = await ios.send()
+    assert isinstance(outcome, Delivered)
+    assert requests(outcome) == 2
     assert len(ios.server.provider_tokens) == 2
 
 

@@ -197,15 +197,15 @@ def test_a_deferral_without_an_end_ends_in_the_dead_letters() -> None:
 
 
 def test_the_timeline_tells_who_was_tried_before_and_what_left() -> None:
-    before = (Tried("a", "http_5xx", "503", True), Tried("b", "connection", "refused", False))
+    before = (Tried("a", "http_5xx", "503", 1), Tried("b", "connection", "refused", 0))
     settled = settlement(job(), Delivered("m1", "c", before), MAIL, 0.5)
     assert settled is not None
     assert json.loads(settled.detail()) == {
         "provider": "c",
         "provider_message_id": "m1",
         "tried": [
-            {"provider": "a", "error_class": "http_5xx", "reason": "503", "sent": True},
-            {"provider": "b", "error_class": "connection", "reason": "refused", "sent": False},
+            {"provider": "a", "error_class": "http_5xx", "reason": "503", "sends": 1},
+            {"provider": "b", "error_class": "connection", "reason": "refused", "sends": 0},
         ],
         "sends": 2,
     }

@@ -18,7 +18,16 @@ from tests.workers.pushing import Fire, a_device, fire, parcel
 from workers.fcm import Account, Fcm
 from workers.google_token import credentials
 from workers.http2 import Origin
-from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Throttled, Transient, Unknown
+from workers.outcome import (
+    Delivered,
+    Outcome,
+    Permanent,
+    RecipientGone,
+    Throttled,
+    Transient,
+    Unknown,
+    requests,
+)
 
 
 @pytest.fixture
@@ -128,7 +137,7 @@ async def test_an_invalid_argument_kills_the_token_only_where_it_is_the_token(
     ("value", "low", "high"),
     [
         ("7", 7, 7),
-        (format_datetime(datetime.now(UTC) + timedelta(minutes=5), usegmt=True), 200, 300),
+        (format_datetime(datetime.now(UTC) + timedelta(minutes=50), usegmt=True), 1000, 3000),
         ("soon", 60, 60),
     ],
 )
@@ -148,6 +157,8 @@ async def test_a_revoked_access_token_is_fetched_anew_once(google: Fire) -> None
     outcomes = await asyncio.gather(*(google.send(f"phone-{i}") for i in range(20)))
     assert all(isinstance(outcome, Delivered) for outcome in outcomes)
     assert google.server.tokens.given == 2, "one for all of them"
+    refused = sum(requests(outcome) for outcome in outcomes) - len(outcomes)
+    assert 1 <= refused <= 20, "those that were sent with the old token count, too"
 
 
 async def test_an_account_that_is_not_let_in_is_not_asked_for_ever(google: Fire) -> None:

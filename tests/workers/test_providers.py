@@ -126,7 +126,8 @@ async def test_every_request_that_left_is_counted(first: Outcome, count: int) ->
 async def test_nobody_took_it_the_last_speaks_and_the_others_are_named() -> None:
     a, b = Scripted("a", [DOWN]), Scripted("b", [REFUSED])
     outcome = await of(a, b).send("hello")
-    assert outcome == Transient("http_5xx", "503", None, "b", (Tried("a", "connection", "refused", False),))
+    before = (Tried("a", "connection", "refused", 0),)
+    assert outcome == Transient("http_5xx", "503", None, "b", before, sends=1)
     assert sends(outcome) == 1
 
 
@@ -159,7 +160,7 @@ async def test_a_throttled_one_is_left_alone_until_its_retry_after() -> None:
     outcome = await providers.send("hello")
     assert (a.asked, b.asked) == (1, 2)
     (before,) = tried(outcome)
-    assert (before.provider, before.error_class, before.sent) == ("a", "throttled", False)
+    assert (before.provider, before.error_class, before.sends) == ("a", "throttled", 0)
 
 
 async def test_an_ill_one_is_left_alone_and_the_timeline_says_so() -> None:

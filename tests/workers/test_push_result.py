@@ -7,7 +7,16 @@ import pytest
 
 from db.push import DeviceStatus, Platform
 from tests.workers.pushing import a_device
-from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Throttled, Transient, Unknown
+from workers.outcome import (
+    Delivered,
+    Outcome,
+    Permanent,
+    RecipientGone,
+    Throttled,
+    Transient,
+    Unknown,
+    sends,
+)
 from workers.push_result import NO_DEVICE, OnDevice, row, whole
 
 OK = Delivered("m-1")
@@ -50,6 +59,19 @@ def test_what_an_earlier_attempt_reached_counts() -> None:
     waiting = whole(on(BUSY), reached=True, hold=False)
     assert isinstance(waiting, Transient)
     assert waiting.reached
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "number"),
+    [
+        ([OK, OK, GONE], 3),
+        ([OK, LOST, Transient("connection", "refused")], 2),
+        ([Delivered("m-1", sends=2), Permanent("too_large", "5000 bytes", sends=0)], 2),
+        ([], 0),
+    ],
+)
+def test_each_request_to_each_device_counts(outcomes: list[Outcome], number: int) -> None:
+    assert sends(whole(on(*outcomes), reached=True, hold=False)) == number
 
 
 def test_nobody_to_reach() -> None:

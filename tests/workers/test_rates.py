@@ -152,7 +152,7 @@ async def test_past_its_rate_the_next_provider_is_asked(rates: Rates) -> None:
     assert (len(a.sent), len(b.sent)) == (2, 2)
     third = outcomes[2]
     assert isinstance(third, Delivered)
-    assert (third.provider, third.tried[0].error_class, third.tried[0].sent) == ("b", "rate_limited", False)
+    assert (third.provider, third.tried[0].error_class, third.tried[0].sends) == ("b", "rate_limited", 0)
     last = outcomes[4]
     assert isinstance(last, Deferred)
     assert (last.error_class, last.lane) == ("rate_limited", True)

@@ -16,7 +16,7 @@ from outbox.local.doubles.sendgrid import KEY, SendGridDouble
 from outbox.local.doubles.serving import running
 from outbox.rendering.renderers import Rendered
 from workers.message import Letter, unsubscribe_headers
-from workers.outcome import Delivered, Outcome, Permanent, Throttled, Transient, Unknown
+from workers.outcome import Delivered, Outcome, Permanent, Throttled, Transient, Unknown, sends
 from workers.sendgrid import REGIONS, Account, SendGrid, account
 
 SHOP = Address("Shop", addr_spec="no-reply@shop.example")
@@ -87,6 +87,7 @@ async def test_the_letter_to_blame_fails_and_the_others_go() -> None:
         first, second, third, fourth = await send(made, *letters)
         assert isinstance(first, Delivered)
         assert isinstance(third, Delivered)
+        assert [sends(outcome) for outcome in (first, second, third, fourth)] == [2, 1, 2, 1]
         for bad in (second, fourth):
             assert bad == Permanent("bad_address", "SendGrid 400: Does not contain a valid address.")
         assert [mail.to for mail in double.double.box.messages] == ["a@example.com", "c@example.com"]
@@ -98,6 +99,7 @@ async def test_a_refusal_that_names_nobody_is_found_by_halving() -> None:
         double.double.menu.order(Kind.ANSWER, status=400, body=refusal, times=2)  # 4 letters, then 2
         outcomes = await send(made, *(letter(f"u{at}@example.com") for at in range(4)))
         assert all(isinstance(outcome, Delivered) for outcome in outcomes)
+        assert [sends(outcome) for outcome in outcomes] == [3, 3, 2, 2]
         assert [mail.to for mail in double.double.box.messages] == [f"u{at}@example.com" for at in range(4)]
         double.double.menu.order(Kind.ANSWER, status=400, body=refusal, times=None)
         assert (
@@ -127,7 +129,8 @@ ANSWERS: list[tuple[int, dict[str, str], Outcome]] = [
 async def test_answers(status: int, headers: dict[str, str], outcome: Outcome) -> None:
     async with provider() as (double, made):
         double.double.menu.order(Kind.ANSWER, status=status, headers=headers)
-        assert await send(made, letter()) == [outcome]
+        answered = await send(made, letter())
+        assert (answered, sends(answered[0])) == ([outcome], 1)
         assert isinstance((await send(made, letter()))[0], Delivered)
 
 

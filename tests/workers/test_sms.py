@@ -254,7 +254,7 @@ async def test_two_accounts_the_second_takes_over(
     detail = await settled(road, await a_text(road), "delivered")
     assert (detail["provider"], detail["sends"]) == ("second", 1)
     (before,) = detail["tried"]
-    assert (before["provider"], before["error_class"], before["sent"]) == ("first", "connection", False)
+    assert (before["provider"], before["error_class"], before["sends"]) == ("first", "connection", 0)
     row = await road.admin.fetchval("SELECT provider FROM notify.deliveries")
     assert row == "second"
 

@@ -23,15 +23,25 @@ class Front:
         self._links: dict[int, tuple[StreamWriter, StreamWriter]] = {}  # by the port the target sees
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._address = ("", 0)
 
     @property
     def port(self) -> int:
         assert self._server, "not started"
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return self._address[1]
 
     async def start(self, host: str, port: int) -> None:
         self._server = await asyncio.start_server(self._accept, host, port)
+        self._address = (host, self._server.sockets[0].getsockname()[1])
+
+    async def away(self, seconds: float) -> None:
+        """Nobody listens for so long: new connections are refused, those there are go on."""
+        assert self._server, "not started"
+        self._server.close()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await self.start(*self._address)
 
     async def stop(self) -> None:
         if self._server:

@@ -107,3 +107,13 @@ async def test_orders_by_http(double: Double, client: httpx.AsyncClient) -> None
     assert (await client.put("/_double/faults", json=[{"kind": "nonsense"}])).status_code == 422
     await client.put("/_double/faults", json=[])
     assert (await client.post("/send")).status_code == 202
+
+
+async def test_away_refuses_new_connections_and_comes_back_on_its_port(double: Double) -> None:
+    leaving = asyncio.create_task(double.front.away(0.2))
+    await asyncio.sleep(0)
+    async with httpx.AsyncClient(base_url=double.url, trust_env=False) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.post("/send", content="a")
+        await leaving
+        assert (await client.post("/send", content="b")).json() == {"taken": "b"}
