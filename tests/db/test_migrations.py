@@ -166,8 +166,8 @@ async def held(connection: Connection) -> dict[str, int]:
     """Rows by table."""
     tables = await connection.fetch(
         "SELECT relname FROM pg_class WHERE relnamespace = 'notify'::regnamespace AND relname = ANY ($1)",
-        [*"outbox notifications deliveries delivery_events scheduled notifications_failed".split()]
-        + [*"recipients suppressions user_channel_prefs device_tokens".split()],
+        [*["outbox", "notifications", "deliveries", "delivery_events", "scheduled", "notifications_failed"]]
+        + [*["recipients", "suppressions", "user_channel_prefs", "device_tokens"]],
     )
     return {
         row["relname"]: await connection.fetchval(f"SELECT count(*) FROM notify.{row['relname']}")

@@ -80,7 +80,7 @@ async def test_an_urgent_text_passes_a_lane_that_has_used_up_the_rate(
     async with road.worker("sms"):
 
         async def used_up() -> bool:
-            return await count(road, "sms") == 9 and await count(road, "sms", "retrying") == 3
+            return await count(road, "sms") == 9 and await count(road, "sms", "deferred") == 3
 
         await eventually(used_up, "the common part of the rate is used up")
         code = await road.send("sms", priority="urgent")
@@ -106,11 +106,11 @@ async def test_past_a_recipients_rate_it_is_deferred_not_dropped(
     async with road.worker("sms"):
 
         async def limited() -> bool:
-            return await count(road, "sms") == 3 and await count(road, "sms", "retrying") == 1
+            return await count(road, "sms") == 3 and await count(road, "sms", "deferred") == 1
 
         await eventually(limited, "one of ada's is deferred")
         await road.until(bob, "delivered", "sms")
-        (late,) = [one for one in ada if await road.status(one, "sms") == "retrying"]
+        (late,) = [one for one in ada if await road.status(one, "sms") == "deferred"]
         event, detail = (await road.events(late))[0]
         assert (event, detail["error_class"]) == ("deferred", "rate_limited")
         assert detail["reason"] == "a recipient is sent 2 per 3600 s at most"

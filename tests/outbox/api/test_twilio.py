@@ -177,7 +177,9 @@ async def test_a_message_belongs_to_one_notification(
     assert await events(admin, other) == []
 
 
-@pytest.mark.parametrize("spoilt", [{"sid": "SM1"}, {"status": "flown"}, {"notification": UUID(int=1)}], ids=str)
+@pytest.mark.parametrize(
+    "spoilt", [{"sid": "SM1"}, {"status": "flown"}, {"notification": UUID(int=1)}], ids=str
+)
 async def test_what_concerns_nobody_is_passed_over(
     admin: Connection, sent: UUID, report: Report, spoilt: dict[str, Any]
 ) -> None:
