@@ -129,7 +129,7 @@ async def client_kill(stage: Stage, dice: random.Random) -> float:
     far_ends = [end for proxy in stage.roads("redis") for link in proxy.links for end in link.ends[1:]]
     addresses = ["{}:{}".format(*end.get_extra_info("sockname")) for end in far_ends]
     async with stage.redis.primary.client() as redis:
-        for address in addresses if dice.random() < 0.2 else [dice.choice(addresses)]:
+        for address in addresses if dice.random() < 0.2 else dice.sample(addresses, min(1, len(addresses))):
             with suppress(ResponseError):  # it has just gone by itself
                 await redis.client_kill(address)
     return time()

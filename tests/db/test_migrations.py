@@ -128,7 +128,8 @@ INSERT INTO notify.deliveries (notification_id, channel, status, attempts, attem
   FROM (SELECT id, row_number() OVER () AS no FROM notify.notifications) n
   JOIN unnest('{pending,sending,retrying,delivered,failed,suppressed,canceled,expired,unknown}'::text[])
     WITH ORDINALITY s (status, place) ON s.place = n.no % 9 + 1;
-INSERT INTO notify.delivery_events (notification_id, channel, event) SELECT notification_id, 'email', status FROM notify.deliveries;
+INSERT INTO notify.delivery_events (notification_id, channel, event)
+  SELECT notification_id, 'email', status FROM notify.deliveries;
 INSERT INTO notify.scheduled (due_at, notification_id, channels, attempt, reason)
   SELECT now(), notification_id, '{email}', 1, 'retry' FROM notify.deliveries WHERE status = 'retrying';
 INSERT INTO notify.notifications_failed (notification_id, channel, error_class, reason)
@@ -138,7 +139,8 @@ INSERT INTO notify.suppressions (channel, address, reason) VALUES ('email', 'gon
 INSERT INTO notify.user_channel_prefs (user_id, channel, event_type, enabled)
   VALUES ('u1', 'email', '*', true), ('u1', 'email', 'order paid!', true);
 INSERT INTO notify.device_tokens (user_id, platform, token, created_at) VALUES ('u1', 'fcm', 't', '2025-01-01');
-INSERT INTO notify.templates (name, channel, body_text) VALUES ('default', 'sms', 'our own'), ('default', 'push', 'our own');
+INSERT INTO notify.templates (name, channel, body_text) 
+  VALUES ('default', 'sms', 'our own'), ('default', 'push', 'our own');
 UPDATE notify.channels SET config = '{"providers": []}' WHERE name IN ('sms', 'push');
 """
 
@@ -166,8 +168,17 @@ async def held(connection: Connection) -> dict[str, int]:
     """Rows by table."""
     tables = await connection.fetch(
         "SELECT relname FROM pg_class WHERE relnamespace = 'notify'::regnamespace AND relname = ANY ($1)",
-        [*["outbox", "notifications", "deliveries", "delivery_events", "scheduled", "notifications_failed"]]
-        + [*["recipients", "suppressions", "user_channel_prefs", "device_tokens"]],
+        [
+            *(
+                "outbox",
+                "notifications",
+                "deliveries",
+                "delivery_events",
+                "scheduled",
+                "notifications_failed",
+            ),
+            *("recipients", "suppressions", "user_channel_prefs", "device_tokens"),
+        ],
     )
     return {
         row["relname"]: await connection.fetchval(f"SELECT count(*) FROM notify.{row['relname']}")

@@ -306,7 +306,9 @@ async def test_a_failing_endpoint_is_left_alone_and_found_well_again(
         late = await road.send("webhook")
         events = await settled(road, late, "deferred")
         assert (events[0][0], events[0][1]["error_class"]) == ("deferred", "circuit_open")
-        counted = "SELECT attempt FROM notify.delivery_events WHERE notification_id = $1 AND event = 'deferred'"
+        counted = (
+            "SELECT attempt FROM notify.delivery_events WHERE notification_id = $1 AND event = 'deferred'"
+        )
         assert await road.admin.fetchval(counted, late) == 0
         far.double.menu.clear()
         for one in (*failing, late):
