@@ -155,8 +155,11 @@ TOGETHER: list[tuple[str, dict[str, Any], str]] = [
 UNKNOWN: list[tuple[str, Any, str, str]] = [
     ("escalate_after", 60, "escalate_channels_are_behind_inapp", "inapp must be one of the channels"),
     ("channels", ["inapp", "fax"], "channels_are_known", "channel 'fax' in column \"channels\" is not known"),
+    ("channels", ["fax", "fax"], "channels_are_known", "channel 'fax' in column \"channels\" is not known"),
     ("channels", [None], "channels_are_known", 'channel NULL in column "channels" is not known'),
+    ("channels", ["inapp", None], "channels_are_known", 'channel NULL in column "channels" is not known'),
     ("channels", ["inapp", "inapp"], "channels_are_distinct", "a channel stands twice"),
+    ("channels", ["sms", "inapp", "sms"], "channels_are_distinct", "stands twice .*: {sms,inapp,sms}"),
     ("template_name", "nowhere", "template_name_is_known", "template 'nowhere' in column"),
 ]
 LEFT_OUT = "left_out_is_canceled_or_expired"
@@ -253,6 +256,51 @@ async def test_the_outbox_refuses_names_that_nobody_knows(producer: Connection) 
         with pytest.raises(asyncpg.CheckViolationError, match=said) as caught:
             await insert(producer, "outbox", PLAIN | {column: value})
         assert (caught.value.constraint_name, caught.value.column_name) == (constraint, column)
+
+
+async def test_of_what_nobody_knows_the_channels_are_named_first(producer: Connection) -> None:
+    wrong = {
+        "channels": ["email", "email"],
+        "template_name": "nowhere",
+        "escalate_after": 60,
+        "event_type": "",
+    }
+    named = []
+    for mended in ({}, {"channels": ["email"]}, {"template_name": None}, {"escalate_after": None}):
+        wrong |= mended
+        with pytest.raises(asyncpg.CheckViolationError) as caught:
+            await insert(producer, "outbox", PLAIN | wrong)
+        named.append(caught.value.constraint_name)
+    assert named == [
+        "channels_are_distinct",
+        "template_name_is_known",
+        "escalate_channels_are_behind_inapp",
+        "event_type_is_1_to_128_letters_digits_dots_dashes_colons",
+    ]
+
+
+@pytest.mark.parametrize("channels", ["{{inapp}}", "{{inapp},{email}}", "{{inapp,email}}"])
+async def test_the_outbox_refuses_channels_in_more_than_one_dimension(
+    producer: Connection, channels: str
+) -> None:
+    with pytest.raises(asyncpg.FeatureNotSupportedError):
+        await producer.execute(
+            f"INSERT INTO notify.outbox (event_type, user_id, channels) VALUES ('a', 'u', '{channels}')"
+        )
+
+
+async def test_the_outbox_refuses_channels_that_are_null(producer: Connection) -> None:
+    with pytest.raises(asyncpg.NotNullViolationError) as caught:
+        await insert(producer, "outbox", PLAIN | {"channels": None})
+    assert caught.value.column_name == "channels"
+
+
+async def test_the_bounds_of_the_calendar_belong_to_it(admin: Connection) -> None:
+    first, last = "2000-01-01T00:00:00Z", "2200-01-01T00:00:00Z"
+    assert await write(admin, "notifications", deliver_at=first, expires_at=last) == "INSERT 0 1"
+    for column, value in (("deliver_at", "-infinity"), ("expires_at", first[:-1] + "+00:01")):
+        with pytest.raises(asyncpg.CheckViolationError, match=f"{column}_is_between_2000_and_2200"):
+            await write(admin, "notifications", **{column: value})
 
 
 async def test_the_outbox_refuses_a_row_without_what_is_needed(producer: Connection) -> None:

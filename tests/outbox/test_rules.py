@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from db.pool import Connection
@@ -11,6 +13,12 @@ from outbox.envelope import UNPRINTABLE, Notification
 
 # The code points that Postgres can hold: no NUL, no surrogates.
 ALL = [*range(1, 0xD800), *range(0xE000, 0x10000)]
+ONE: dict[str, Any] = {"event_type": "order.paid", "user_id": "u-1"}
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+# A text is one character again and again, about as long as a rule allows, with others here and there in it.
+MARKS = "aZ09_.:-/* \t\n\x7f\x85\u2028\u00e9\u0661\U0001f370"
+LENGTHS = [0, 1, 2, 54, 55, 56, 127, 128, 129, 199, 200, 201, 254, 255, 256]
+EDITS = st.lists(st.tuples(st.integers(0, 256), st.integers(0, 2), st.sampled_from(MARKS)), max_size=3)
 
 
 def broken(**fields: Any) -> list[tuple[str, str]]:
@@ -79,6 +87,56 @@ async def test_model_and_database_call_the_same_characters_printable(
             ALL,
         )
         assert [row["point"] for row in refused] == expected, check["attname"]
+
+
+def edited(text: str, edits: list[tuple[int, int, str]]) -> str:
+    """At each place that many characters give way to this one."""
+    for place, gone, mark in edits:
+        at = place % (len(text) + 1)
+        text = text[:at] + mark + text[at + gone :]
+    return text
+
+
+def odd_texts(begins: st.SearchStrategy[str], examples: int) -> list[str]:
+    """Collected beforehand, so that Postgres judges all of them in one statement."""
+    seen: list[str] = []
+
+    @settings(max_examples=examples, database=None)
+    @given(begins, EDITS)
+    def collect(text: str, edits: list[tuple[int, int, str]]) -> None:
+        seen.extend((text, edited(text, edits)))
+
+    collect()
+    return sorted(set(seen))
+
+
+def taken(field: str, value: str) -> bool:
+    try:
+        Notification.model_validate(ONE | {field: value})
+    except ValidationError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["event_type", "user_id", "actor_user_id", "template_name", "dedup_key", "digest_key", "traceparent"],
+)
+async def test_model_and_database_take_the_same_texts(admin: Connection, field: str) -> None:
+    repeated = st.tuples(st.sampled_from(MARKS), st.sampled_from(LENGTHS)).map(lambda one: one[0] * one[1])
+    texts = odd_texts(st.just(TRACE) if field == "traceparent" else repeated, 400)
+    [rule] = await admin.fetch(
+        """
+        SELECT substring(pg_get_constraintdef(c.oid) FROM '^CHECK (.*?)(?: NOT VALID)?$') AS said
+        FROM pg_constraint c JOIN pg_attribute ON attrelid = conrelid AND conkey = ARRAY[attnum]
+        WHERE contype = 'c' AND conrelid = 'notify.notifications'::regclass AND attname = $1
+        """,
+        field,
+    )
+    rows = await admin.fetch(f"SELECT {field} FROM unnest($1::text[]) AS {field} WHERE {rule['said']}", texts)
+    expected = [text for text in texts if taken(field, text)]
+    assert 0 < len(expected) < len(texts)
+    assert [row[0] for row in rows] == expected
 
 
 @pytest.mark.parametrize("name", ["", "shop_total_is_positive", "notifications_dedup_key"])
