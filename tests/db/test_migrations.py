@@ -139,7 +139,7 @@ INSERT INTO notify.suppressions (channel, address, reason) VALUES ('email', 'gon
 INSERT INTO notify.user_channel_prefs (user_id, channel, event_type, enabled)
   VALUES ('u1', 'email', '*', true), ('u1', 'email', 'order paid!', true);
 INSERT INTO notify.device_tokens (user_id, platform, token, created_at) VALUES ('u1', 'fcm', 't', '2025-01-01');
-INSERT INTO notify.templates (name, channel, body_text) 
+INSERT INTO notify.templates (name, channel, body_text)
   VALUES ('default', 'sms', 'our own'), ('default', 'push', 'our own');
 UPDATE notify.channels SET config = '{"providers": []}' WHERE name IN ('sms', 'push');
 """
