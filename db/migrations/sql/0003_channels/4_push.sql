@@ -1,7 +1,3 @@
--- When the app last said that this is its token. What a provider found dead before that moment may live again.
-ALTER TABLE notify.device_tokens ADD COLUMN registered_at timestamptz NOT NULL DEFAULT now();
-UPDATE notify.device_tokens SET registered_at = created_at;
-
 -- What became of a push on each of a recipient's devices. A retry spares those that have it. The token itself is not
 -- here, and a device that is gone leaves its row: it is part of the notification's history, and goes with it.
 CREATE TABLE notify.push_attempts (
@@ -31,4 +27,5 @@ UPDATE notify.channels SET config = '{"providers": [
 
 INSERT INTO notify.templates (name, channel, subject, body_text) VALUES ('default', 'push',
 '{{ payload.title or event_type }}',
-'{{ payload.body or "" }}');
+'{{ payload.body or "" }}')
+ON CONFLICT ON CONSTRAINT templates_name_channel_locale_version DO NOTHING;

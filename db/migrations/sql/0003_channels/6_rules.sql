@@ -1,7 +1,6 @@
 -- The rules of sending: preferences by category, quiet hours, caps, digests, escalation, cancelling, and how a
 -- channel retries. docs/channels/rules.md says what they mean. Checks of new columns are NOT VALID: rows from before
 -- hold NULL, and to look at them all would keep producers waiting.
-SET LOCAL lock_timeout = '2s';
 
 -- What a producer may ask for.
 ALTER TABLE notify.outbox
