@@ -35,6 +35,7 @@ class Configured(Generic[S]):
             return
         await self.close()
         self._version, config = found
+        self._trouble = "the channel's config cannot be used; the worker's log says why"
         try:
             self._made = self._make(config)
             self._trouble = ""
