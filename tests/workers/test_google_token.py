@@ -21,7 +21,7 @@ class Slow:
     def refresh(self, _: Any) -> None:
         self.asked.set()
         self.go.wait(10)
-        raise TransportError("let go")
+        raise TransportError("let go")  # type: ignore[no-untyped-call]  # google-auth has no annotations
 
 
 async def test_who_waits_for_a_token_is_told_when_it_is_closed() -> None:
