@@ -47,6 +47,7 @@ class Configured(Generic[S]):
             return
         before, self._held = self._held, None
         self._version, config = found
+        self._trouble = "the channel's config cannot be used; the worker's log says why"
         try:
             self._held = Held(self._make(config))
             self._trouble = ""

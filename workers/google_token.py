@@ -58,11 +58,15 @@ class Access:
             return self._failed[1]
         if self._fetching is None or self._fetching.done():
             self._fetching = asyncio.create_task(self._fetch())
+        fetching = self._fetching
         try:
             async with asyncio.timeout_at(ends):
-                return await asyncio.shield(self._fetching)
+                await asyncio.wait({fetching})
         except TimeoutError:
             return Transient("timeout", "Google gave no access token in time")
+        if fetching.cancelled():  # by close(); to be raised here, it would be taken for the attempt's own
+            return Transient("connection", "the config was replaced before Google gave an access token")
+        return fetching.result()
 
     async def _fetch(self) -> str | Transient:
         self._session.verify, self._session.trust_env = self.ca or True, not self.direct

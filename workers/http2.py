@@ -131,8 +131,10 @@ class Kept:
             self._line = Line(self.make())
 
     async def close(self) -> None:
+        """What is under way ends first: its last user closes the client."""
         self._line.retired = True
-        await self._line.client.aclose()
+        if not self._line.users:
+            await self._line.client.aclose()
 
 
 def patience(ends: float) -> httpx.Timeout:

@@ -53,7 +53,7 @@ def offer(config: Any) -> Offer:
         config.get("urgent", False),
         config.get("never", []),
     )
-    if category not in {EVENT_TYPE, ALL}:
+    if category not in (EVENT_TYPE, ALL):
         raise SettingsError(f"unsubscribe: category={category!r} must be {EVENT_TYPE!r} or {ALL!r}")
     if not isinstance(urgent, bool):
         raise SettingsError(f"unsubscribe: urgent={urgent!r} must be true or false")

@@ -44,10 +44,13 @@ def account(part: Mapping[str, Any]) -> Account:
     if not isinstance(part.get("key"), str):
         raise SettingsError('a sendgrid provider needs its key, like "key": "env:SENDGRID_API_KEY"')
     region = part.get("region", "global")
-    if region not in REGIONS:
+    if not isinstance(region, str) or region not in REGIONS:
         raise SettingsError(f"sendgrid: region={region!r} must be one of {', '.join(REGIONS)}")
     url = part.get("url", REGIONS[region])
-    parts = urlsplit(url) if isinstance(url, str) else None
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+    except ValueError:
+        parts = None
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise SettingsError(f"sendgrid: url={url!r} must be like {REGIONS['global']}")
     batch = part.get("batch", BATCH)
@@ -56,7 +59,18 @@ def account(part: Mapping[str, Any]) -> Account:
     key = resolve(part["key"])
     if not (key.isascii() and key.isprintable()):
         raise SettingsError("sendgrid: the key holds what cannot stand in a header")
-    return Account(url.rstrip("/"), key, batch, part.get("ca"))
+    return Account(url.rstrip("/"), key, batch, certificates(part.get("ca")))
+
+
+def certificates(path: object) -> str | None:
+    """Raises SettingsError."""
+    if path is None:
+        return None
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except (OSError, ValueError):
+        raise SettingsError(f"sendgrid: ca={path!r} is no file of certificates") from None
+    return str(path)
 
 
 class SendGrid:

@@ -144,6 +144,9 @@ INSERT INTO notify.templates (name, channel, body_text)
 UPDATE notify.channels SET config = '{"providers": []}' WHERE name IN ('sms', 'push');
 """
 
+HELD_IN = ["outbox", "notifications", "deliveries", "delivery_events", "scheduled", "notifications_failed"]
+HELD_IN += ["recipients", "suppressions", "user_channel_prefs", "device_tokens"]
+
 
 async def test_from_the_last_release_with_rows(empty: list[str]) -> None:
     url = empty[0]
@@ -168,17 +171,7 @@ async def held(connection: Connection) -> dict[str, int]:
     """Rows by table."""
     tables = await connection.fetch(
         "SELECT relname FROM pg_class WHERE relnamespace = 'notify'::regnamespace AND relname = ANY ($1)",
-        [
-            *(
-                "outbox",
-                "notifications",
-                "deliveries",
-                "delivery_events",
-                "scheduled",
-                "notifications_failed",
-            ),
-            *("recipients", "suppressions", "user_channel_prefs", "device_tokens"),
-        ],
+        HELD_IN,
     )
     return {
         row["relname"]: await connection.fetchval(f"SELECT count(*) FROM notify.{row['relname']}")

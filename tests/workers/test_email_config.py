@@ -70,6 +70,14 @@ SMTP = {"type": "smtp", "url": "env:SMTP_URL"}
         ({"providers": [SMTP], "bounce_address": "b@x.example>\r\n"}, "bounce_address"),
         ({"providers": [SMTP], "dkim": {"selector": "s"}}, "dkim"),
         ({"providers": [SMTP], "unsubscribe": "no"}, "unsubscribe='no'"),
+        ({"providers": [SMTP], "unsubscribe": {"category": []}}, "category"),
+        (
+            {"providers": [{"type": "sendgrid", "key": "env:SMTP_URL", "ca": "/none"}]},
+            "ca='/none' is no file",
+        ),
+        ({"providers": [{"type": "sendgrid", "key": "env:SMTP_URL", "ca": 1}]}, "ca=1 is no file"),
+        ({"providers": [{"type": "sendgrid", "key": "env:SMTP_URL", "region": []}]}, "region"),
+        ({"providers": [{"type": "sendgrid", "key": "env:SMTP_URL", "url": "https://["}]}, "url='https://"),
         ({"providers": [SMTP], "form": "x"}, "'form' is no key"),
     ],
 )

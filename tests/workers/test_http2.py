@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -73,6 +74,26 @@ async def test_a_silent_connection_serves_on_for_those_who_are_on_it(tmp_path: P
         assert not slow.done()
         slow.cancel()
         await asyncio.gather(slow, return_exceptions=True)
+
+
+async def test_a_client_that_is_replaced_ends_with_what_is_under_way(tmp_path: Path) -> None:
+    """Another version of the config must not make an unknown outcome of every request on its way."""
+    async with kept(tmp_path) as (server, client):
+        come = asyncio.Event()
+        late: list[tuple[Any, int]] = []
+
+        def wait(connection: Any, stream: int) -> None:
+            late.append((connection, stream))
+            come.set()
+
+        server.acts = [wait]
+        slow = asyncio.create_task(ask(client, 5))
+        async with asyncio.timeout(5):
+            await come.wait()
+        await client.close()
+        answer(*late[0])
+        assert isinstance(await slow, Answer)
+        assert client._line.client.is_closed
 
 
 async def test_no_time_left_is_no_request(tmp_path: Path) -> None:
