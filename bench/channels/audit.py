@@ -40,6 +40,7 @@ class Delivery:
     status: str | None  # None: it was never claimed
     events: Sequence[Event] = ()
     platforms: str = ""  # of a push: those of the recipient's devices, as the timeline names several
+    in_inbox: bool = False
 
     @property
     def sends(self) -> int:
@@ -96,7 +97,7 @@ def explained(delivery: Delivery) -> bool:
     if delivery.status in NEEDS_REASON:
         return bool(detail.get("reason"))
     if delivery.channel == "inapp":
-        return True
+        return delivery.in_inbox
     return bool(delivery.sends or detail.get("found"))
 
 

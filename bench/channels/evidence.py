@@ -10,7 +10,8 @@ from db.pool import Connection
 DELIVERIES = """
 SELECT n.id::text, c.channel, d.status,
        (SELECT string_agg(DISTINCT t.platform, ', ' ORDER BY t.platform) FROM notify.device_tokens t
-        WHERE c.channel = 'push' AND t.user_id = n.user_id) AS platforms
+        WHERE c.channel = 'push' AND t.user_id = n.user_id) AS platforms,
+       EXISTS (SELECT FROM notify.inbox i WHERE i.notification_id = n.id) AS in_inbox
 FROM notify.notifications n CROSS JOIN unnest(n.channels) AS c (channel)
 LEFT JOIN notify.deliveries d ON d.notification_id = n.id AND d.channel = c.channel
 """
@@ -21,7 +22,6 @@ OPEN = """
 SELECT (SELECT coalesce(sum(cardinality(channels)), 0) FROM notify.notifications)
      - (SELECT count(*) FROM notify.deliveries WHERE status NOT IN ('pending', 'sending', 'retrying', 'deferred'))
 """
-IN_INBOX = "SELECT count(*) FROM notify.inbox"
 
 
 async def deliveries(conn: Connection) -> list[Delivery]:
@@ -29,8 +29,8 @@ async def deliveries(conn: Connection) -> list[Delivery]:
     for notification, channel, event, attempt, detail in await conn.fetch(EVENTS):
         told[notification, channel].append(Event(event, attempt, json.loads(detail)))
     return [
-        Delivery(notification, channel, status, told[notification, channel], platforms or "")
-        for notification, channel, status, platforms in await conn.fetch(DELIVERIES)
+        Delivery(notification, channel, status, told[notification, channel], platforms or "", in_inbox)
+        for notification, channel, status, platforms, in_inbox in await conn.fetch(DELIVERIES)
     ]
 
 

@@ -13,7 +13,7 @@ ONE = "0190-one"
 
 def delivery(status: str | None, *told: tuple[str, dict[str, Any]], channel: str = "sms") -> Delivery:
     events = [Event(event, number, detail) for number, (event, detail) in enumerate(told, 1)]
-    return Delivery(ONE, channel, status, events, "fcm" if channel == "push" else "")
+    return Delivery(ONE, channel, status, events)
 
 
 def audited(one: Delivery, *providers: str) -> Findings:
@@ -33,7 +33,7 @@ SILENT = {"provider": "twilio", "sends": 1, "error_class": "unknown", "reason": 
         (delivery("delivered", ("retrying", SILENT), ("delivered", {"found": True})), ["twilio"]),
         (delivery("failed", ("failed", BUSY)), ["twilio"]),
         (delivery("suppressed", ("suppressed", {"reason": "switched off"})), []),
-        (delivery("delivered", ("delivered", {}), channel="inapp"), []),
+        (Delivery(ONE, "inapp", "delivered", [Event("delivered", 1, {})], in_inbox=True), []),
     ],
 )
 def test_what_is_in_order(one: Delivery, providers: list[str]) -> None:
@@ -51,6 +51,7 @@ def test_what_is_in_order(one: Delivery, providers: list[str]) -> None:
         (delivery("failed", ("failed", {"sends": 1, "reason": "503"})), ["twilio"], "unexplained"),
         (delivery("suppressed", ("suppressed", {})), [], "unexplained"),
         (delivery("delivered", ("delivered", {})), [], "unexplained"),
+        (delivery("delivered", ("delivered", {}), channel="inapp"), [], "unexplained"),
         (delivery("delivered", DELIVERED), [], "unequal"),
         (delivery("delivered", DELIVERED), ["twilio", "twilio"], "unequal"),
         (delivery("delivered", ("retrying", BUSY), DELIVERED), ["twilio"], "unequal"),
