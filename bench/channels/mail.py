@@ -16,7 +16,7 @@ SLOW_SECONDS = 0.3
 ANSWERS = {b"EHLO": b"250 bench", b"HELO": b"250 bench", b"DATA": b"354 go on", b"QUIT": b"221 bye"}
 # By kind: the command at which it strikes ("." is the end of the content), and the answer; without one, see `fail`.
 FAULTS: dict[str, tuple[bytes, bytes | None]] = {
-    "smtp 421 at MAIL": (b"MAIL", b"421 4.3.2 closing\r\n"),
+    "smtp 451 at MAIL": (b"MAIL", b"451 4.3.0 try later\r\n"),
     "smtp 450 at RCPT": (b"RCPT", b"450 4.2.1 try later\r\n"),
     "smtp 451 after content": (b".", b"451 4.3.0 try later\r\n"),
     "smtp 554 after content": (b".", b"554 5.6.0 no\r\n"),
@@ -35,8 +35,8 @@ class EndedError(Exception):
 
 @dataclass(slots=True)
 class Server:
-    """A transaction is counted once it was refused or its content was here; `share` of them meet a fault, as do
-    connections."""
+    """A transaction is counted once its content was here, or the client has heard that it was refused; `share` of them
+    meet a fault, as do connections."""
 
     arrivals: Arrivals
     share: float = 0.0
@@ -78,14 +78,17 @@ class Server:
         writer.write(b"220 bench\r\n")
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        fault, notification = None, ""
+        fault, notification, refused = None, "", False
         while line := await reader.readline():
             verb = line[:4].upper().strip()
             if verb == b"MAIL":
                 token = verp.find(line.decode())
                 notification = str(token.notification_id) if token else ""
                 fault = self.throw(list(FAULTS))
-            if not await self.fail(fault, verb, notification, (reader, writer)):
+            if verb == b"RSET" and refused:  # so the client has heard it, and did not go away before
+                self.arrivals.add(NAME, [notification])
+            refused = await self.fail(fault, verb, notification, (reader, writer))
+            if not refused:
                 writer.write(ANSWERS.get(verb, b"250 ok") + b"\r\n")
             if verb == b"DATA":
                 await reader.readuntil(b"\r\n.\r\n")
@@ -106,7 +109,7 @@ class Server:
         if kind is None or FAULTS[kind][0] != step:
             return False
         answer, (reader, writer) = FAULTS[kind][1], ends
-        if answer or step == b".":
+        if step == b".":
             self.arrivals.add(NAME, [notification])
         if answer is None:
             if "silent" in kind:
@@ -116,8 +119,6 @@ class Server:
         if "slow" in kind:
             await asyncio.sleep(SLOW_SECONDS)
         writer.write(answer)
-        if answer.startswith(b"421"):
-            raise EndedError
         return True
 
     async def close(self) -> None:
