@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PEERS := $(ROOT)bench/.venv
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test check format lint types arrows matrix mta chaos bench peers lock
+.PHONY: help install up down logs reset test check format lint types arrows matrix mta chaos channels bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -62,6 +62,9 @@ mta: install  ## e-mail through a real Postfix, bounces and all (root on Debian;
 
 chaos: install  ## a thousand faults against real processes while producers write, then an audit (LONG=1: 10 M rows)
 	@cd $(ROOT) && $(BIN)/python -m bench.chaos $(if $(LONG),--long) $(ARGS)
+
+channels: install  ## all five channels while every provider fails at times, then an audit (ARGS="--rows 100000", ARGS=--isolation)
+	@cd $(ROOT) && $(BIN)/python -m bench.channels $(ARGS)
 
 bench: install peers  ## measure beside the alternatives; one case: CASE=drain; a smoke run: SHORT=1; all day: LONG=1
 	@cd $(ROOT) && $(BIN)/python -m bench $(CASE) $(if $(SHORT),--short) $(if $(LONG),--long) $(ARGS)

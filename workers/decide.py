@@ -181,6 +181,8 @@ def settlement(job: Job, outcome: Outcome, rules: Rules, chance: float) -> Settl
 
 def retry(job: Job, error_class: str, reason: str, delay: float) -> Settlement:
     """Another attempt, or none where all that are allowed have been made."""
+    if worn(job) and error_class == "ask":  # it was sent once, and nobody could tell whether that arrived
+        return made(job, Status.UNKNOWN, "unknown", reason)._replace(dead=True)
     if worn(job):
         return dead(job, error_class, reason)
     return made(job, Status.RETRYING, error_class, reason)._replace(retry_in=delay)

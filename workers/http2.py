@@ -118,7 +118,8 @@ class Kept:
         except TimeoutError:
             self._retire(line)
             return silent(progress)
-        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+        # ValueError: httpcore, where a connection breaks under many requests, gives back more streams than it took.
+        except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as error:
             return broken(error, progress)
         finally:
             line.users -= 1

@@ -31,8 +31,9 @@ class Progress:
     left: bool = False
 
     async def note(self, event: str, _: Mapping[str, Any]) -> None:
-        # http11.… or http2.…: from here on the far side may have all of it.
-        if event.endswith(".send_request_body.complete"):
+        # http11.… or http2.…: from here on the far side may get all of it. Not at its end: a write that is given up
+        # while it waits has handed over its bytes.
+        if event.endswith(".send_request_body.started"):
             self.left = True
 
 

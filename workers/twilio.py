@@ -27,6 +27,8 @@ from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Thrott
 # It logs whole requests, numbers and texts in them.
 SILENT = logging.getLogger("workers.twilio.silent")
 SILENT.disabled = True
+# RuntimeError: uvloop finds a descriptor still taken by a connection that aiohttp has given up (uvloop#653).
+UNREACHED = (aiohttp.ClientError, OSError, TimeoutError, RuntimeError)
 UNREADABLE = (ValueError, TypeError, AttributeError, KeyError)
 LISTED = 100
 SKEW = timedelta(minutes=5)  # between Twilio's clock and ours
@@ -99,7 +101,7 @@ class Twilio:
             sent = await self._client.messages.create_async(**self._fields(text))
         except (TwilioRestException, TwilioServiceException) as error:
             return answered(error.status, error.code, flight.headers)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except UNREACHED as error:
             return unanswered(error, flight)
         except UNREADABLE as error:
             return unreadable(error, flight)
@@ -125,7 +127,7 @@ class Twilio:
         before = FLIGHT.set(Flight())
         try:
             listed = await self._client.messages.list_async(to=text.to, limit=LISTED, page_size=LISTED)
-        except (TwilioException, aiohttp.ClientError, OSError, TimeoutError, *UNREADABLE) as error:
+        except (TwilioException, *UNREACHED, *UNREADABLE) as error:
             return Transient(
                 "ask", f"Twilio does not tell whether it has the message: {type(error).__name__}"
             )

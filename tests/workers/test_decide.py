@@ -248,3 +248,11 @@ def test_silence_of_a_second_device_is_nothing_for_a_person_to_look_at() -> None
 
 def test_a_channel_that_finds_its_recipients_needs_no_address() -> None:
     assert verdict(job(contact=None), "push", PUSH) is None
+
+
+def test_what_nobody_could_tell_of_to_the_end_is_unknown() -> None:
+    """It may have arrived at the attempt before: to call it failed would be more than is known."""
+    asked = Transient("ask", "no provider told in time whether it has the message")
+    settled = settlement(job(attempts=8), asked, MAIL, 0.5)
+    assert settled is not None
+    assert (settled.status, settled.error_class, settled.dead) == (Status.UNKNOWN, "unknown", True)

@@ -117,6 +117,23 @@ async def test_progress_begins_anew_with_a_new_connection() -> None:
         assert progress.left is left, event
 
 
+@pytest.mark.parametrize(("left", "expected"), [(True, Unknown), (False, Transient)])
+async def test_a_fault_of_the_library_is_judged_by_how_far_the_request_came(
+    monkeypatch: pytest.MonkeyPatch, left: bool, expected: type
+) -> None:
+    """Seen where connections were reset under a hundred requests; it came out as an error of the worker's own."""
+
+    async def released_twice(_: object, __: object, progress: Progress, ___: object) -> Answer:
+        progress.left = left
+        raise ValueError("semaphore released too many times")
+
+    monkeypatch.setattr("workers.http2.exchange", released_twice)
+    kept = Kept(httpx.AsyncClient)
+    outcome = await kept.post(Request("/", {}, b""), asyncio.get_running_loop().time() + 5)
+    await kept.close()
+    assert isinstance(outcome, expected)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff", b"[" * 100_000])
 def test_what_is_no_object_is_an_empty_one(body: bytes) -> None:
     assert Answer(200, httpx.Headers(), body).document() == {}

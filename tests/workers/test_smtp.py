@@ -4,19 +4,32 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from aiosmtplib import SMTPConnectResponseError
 
 from outbox.errors import SettingsError
 from outbox.rendering.renderers import Rendered
 from tests.workers.conftest import eventually
 from tests.workers.mail import DROP, HANG, MailServer, mail_server
 from workers.message import Letter, sender
-from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Throttled, Transient, Unknown
+from workers.outcome import (
+    Delivered,
+    Outcome,
+    Permanent,
+    RecipientGone,
+    Throttled,
+    Transient,
+    Unknown,
+    sends,
+)
 from workers.smtp import CONNECTIONS, Mailer, parse
+from workers.smtp_answers import classify
+from workers.smtp_transfer import Transfer
 
 LETTER = Letter(
     UUID(int=1), "email", sender("noreply@example.com"), "ada@example.com", Rendered("Hi", "Hello\n", "")
@@ -207,3 +220,9 @@ async def test_login(password: str, kind: type[Outcome]) -> None:
         assert set(server.logins) == {"ada"}
         if isinstance(outcome, Transient):
             assert outcome.error_class == "auth"
+
+
+def test_a_server_that_is_busy_at_the_door_was_sent_nothing() -> None:
+    outcome = classify(SMTPConnectResponseError(421, "4.3.2 busy"), Transfer(LETTER))
+    assert isinstance(outcome, Throttled)
+    assert sends(replace(outcome, provider="smtp")) == 0

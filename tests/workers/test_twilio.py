@@ -18,7 +18,7 @@ from outbox.local.doubles.serving import running
 from outbox.local.doubles.twilio import SID, TOKEN, TwilioDouble, problem
 from outbox.local.ports import any_free
 from outbox.twilio import ERRORS, Account
-from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Throttled, Transient, Unknown
+from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Throttled, Transient, Unknown, sends
 from workers.twilio import Text, Twilio, answered
 
 PEM = Path(__file__).parent / "localhost.pem"
@@ -170,6 +170,20 @@ async def test_nobody_listens() -> None:
     await provider.close()
     assert isinstance(outcome, Transient)
     assert outcome.error_class == "connection"
+
+
+async def test_a_descriptor_that_uvloop_still_counts_as_taken_is_no_connection(
+    provider: Twilio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen where connections were given up by the dozen; it came out as an error of the worker's own."""
+
+    async def taken(*_: object, **__: object) -> None:
+        raise RuntimeError("File descriptor 129 is used by transport")
+
+    monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", taken)
+    outcome = await provider.send(TEXT)
+    assert isinstance(outcome, Transient)
+    assert (outcome.error_class, sends(outcome)) == ("connection", 0)
 
 
 async def test_no_tls_where_it_is_asked_for(double: TwilioDouble) -> None:
