@@ -89,6 +89,8 @@ class Audit:
             "I1", tick is None or entry_id == (tick.ms, row.id), f"row {row.id} went in as {entry_id}"
         )
         self.demand("I4", entry_id > before.top, f"{entry_id} behind {before.top} in {stream}")
+        if entry_id <= before.top:
+            return  # Redis refuses it: nothing is in the stream that a promise could speak of
         self.written_off.discard((row.id, stream))
         first = self.first_ids.setdefault((stream, row.id), entry_id)
         self.demand("P3", entry_id == first, f"row {row.id} of {stream} was {first} and is {entry_id} now")

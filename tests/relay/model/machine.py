@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.relay.model.redis import Redis
 from tests.relay.model.scheduler import Outcome, Process
-from tests.relay.model.world import World, taken_out
+from tests.relay.model.world import QUICK_ROWS, World, in_relay, taken_out
 
 CONNECTIONS = st.integers(0, 3)
 PICKS = st.integers(0, 5)
@@ -41,8 +41,10 @@ class RelayMachine(RuleBasedStateMachine):
         self.stack.enter_context(taken_out(self.world))
         self.stack.enter_context(type(self).planted())
 
-    @initialize(count=st.integers(1, 3))
-    def start(self, count: int) -> None:
+    @initialize(count=st.integers(1, 3), quick_rows=st.integers(0, QUICK_ROWS))
+    def start(self, count: int, quick_rows: int = QUICK_ROWS) -> None:
+        """The fewer rows are for one statement, the more often a tick is looked for first and then made."""
+        self.stack.enter_context(in_relay(QUICK_ROWS=quick_rows))
         for _ in range(count):
             self.world.start_relay()
 
@@ -92,6 +94,13 @@ class RelayMachine(RuleBasedStateMachine):
             self.world.run(process, 0)
             if any(call.what == what for call in self.scheduler.of(process)):
                 return
+
+    @rule(relay=PICKS, what=st.sampled_from(MOMENTS), connection=CONNECTIONS, rows=ROWS)
+    def commit_after(self, relay: int, what: str, connection: int, rows: list[Shape]) -> None:
+        """Between such a call and whatever this relay does next."""
+        self.run_up_to(relay, what)
+        self.world.run(self.relay(relay), 0)
+        self.write_and_commit(connection, rows)
 
     @rule(relay=PICKS, name=st.sampled_from(["step", "step", "verify", "upkeep"]))
     def whole(self, relay: int, name: str) -> None:

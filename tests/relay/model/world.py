@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 from unittest.mock import patch
 
@@ -23,8 +23,14 @@ SETTINGS = Settings(
     partition_rows=8,
     retention=timedelta(days=3),
 )
-TICK_ROWS, TICK_BYTES = 3, 12
-SMALL = {"TICK_ROWS": TICK_ROWS, "TICK_BYTES": TICK_BYTES, "QUICK_ROWS": 2, "QUICK_BYTES": 6, "PROMOTE": 10}
+TICK_ROWS, TICK_BYTES, QUICK_ROWS = 3, 12, 2
+SMALL = {
+    "TICK_ROWS": TICK_ROWS,
+    "TICK_BYTES": TICK_BYTES,
+    "QUICK_ROWS": QUICK_ROWS,
+    "QUICK_BYTES": 6,
+    "PROMOTE": 10,
+}
 SILENT = structlog.wrap_logger(structlog.ReturnLogger(), processors=[structlog.processors.JSONRenderer()])
 ENOUGH = 4_000  # calls until all must be at rest
 
@@ -134,21 +140,17 @@ class World:
             self.redis.remove(name, first=index % len(entries))
 
 
-@contextmanager
-def taken_out(world: World) -> Iterator[None]:
+def taken_out(world: World) -> AbstractContextManager[None]:
     """The relay's modules with the world's clock, small pages, the model's connections, and without logs."""
-    replaced = {"monotonic": world.loop.time, "connect": connect, "log": SILENT} | SMALL
+    return in_relay(monotonic=world.loop.time, connect=connect, log=SILENT, **SMALL)
+
+
+@contextmanager
+def in_relay(**values: object) -> Iterator[None]:
+    """All of the relay's modules with these values for what they know by these names."""
     modules = [module for name, module in sys.modules.items() if name.startswith("relay.")]
-    patches = [
-        patch.object(module, name, value)
-        for module in modules
-        for name, value in replaced.items()
-        if hasattr(module, name)
-    ]
-    for each in patches:
-        each.start()
-    try:
+    with ExitStack() as stack:
+        for module in modules:
+            for name in values.keys() & vars(module).keys():
+                stack.enter_context(patch.object(module, name, values[name]))
         yield
-    finally:
-        for each in patches:
-            each.stop()
