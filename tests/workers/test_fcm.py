@@ -140,6 +140,7 @@ async def test_an_invalid_argument_kills_the_token_only_where_it_is_the_token(
         (format_datetime(datetime.now(UTC) + timedelta(minutes=50), usegmt=True), 1000, 3000),
         ("soon", 60, 60),
     ],
+    ids=["seconds", "date", "neither"],
 )
 async def test_retry_after(google: Fire, value: str, low: float, high: float) -> None:
     google.server.double.menu.order(
