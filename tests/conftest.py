@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
+import hypothesis
 import pytest
 import redis.asyncio as aioredis
 import structlog
@@ -17,6 +18,12 @@ from db.pool import Connection, Pool, open_pool
 from outbox.nodes import Nodes, is_cluster, seeds, url_of
 from outbox.settings import Settings
 from tests import servers
+
+# How long an example takes to make says something about the machine, not about the code.
+hypothesis.settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy")
 
 OUTSIDE = "outside"  # the tests' own connections to Redis
 SECRET = "a-secret-for-tests-only-of-32-bytes-or-more"

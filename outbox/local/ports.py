@@ -15,6 +15,7 @@ LOOPBACK = "127.0.0.1"
 # ephemeral ones, which any outgoing connection may sit on when the servers come back.
 RANGE = range(20_000, 32_768)
 TRIES = 200
+DICE = random.SystemRandom()  # whoever seeds the common one, two processes must not try the same ports
 
 
 def choose(ground: Ground, names: Collection[str], avoid: Collection[int]) -> dict[str, int]:
@@ -50,7 +51,7 @@ def is_free(port: int) -> bool:
 
 def any_free(used: Collection[int]) -> int:
     for _ in range(TRIES):
-        port = random.choice(RANGE)
+        port = DICE.choice(RANGE)
         if port not in used and is_free(port):
             return port
     raise EmbeddedError(f"No free port between {RANGE.start} and {RANGE.stop - 1} on {LOOPBACK}.")

@@ -1,8 +1,9 @@
 """Serving a double: its HTTP server on a port of its own, the front before it, and the paths that control it."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp
 from outbox.local.doubles.faults import CONTROL, Fault, Faulty, Menu
 from outbox.local.doubles.front import Front
 from outbox.local.doubles.received import Box
-from outbox.local.ports import LOOPBACK, any_free
+from outbox.local.ports import LOOPBACK
 from outbox.probes import serve
 from outbox.service import Stop
 
@@ -73,13 +74,21 @@ async def over_http1(app: ASGIApp, host: str, port: int, stop: Stop) -> None:
 
 async def serve_double(double: Double, port: int, stop: Stop, http: Http = over_http1) -> None:
     """Until asked to stop. Port 0: any that is free."""
-    inner = any_free(())
+    inner = ephemeral()
     double.front.target = (LOOPBACK, inner)
     await double.front.start(LOOPBACK, port)
     try:
         await http(double.app(), LOOPBACK, inner, stop)
     finally:
         await double.front.stop()
+
+
+def ephemeral() -> int:
+    """A port that the kernel has just found free: nobody else knows it, so nobody else takes it."""
+    with closing(socket.socket()) as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @asynccontextmanager
