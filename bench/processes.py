@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 import httpx
 
 from bench.servers import Database, Servers
+from outbox.local.ports import ephemeral
 
 ROOT = Path(__file__).parent.parent
 OUTBOX = [sys.executable, "-m", "outbox.cli"]
@@ -23,13 +23,6 @@ JWT_SECRET = "a-secret-of-the-benchmarks-of-32-bytes"
 
 class NotReadyError(Exception):
     """A process ended, or said nothing, before it was ready; the message holds the end of its log."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager
@@ -120,7 +113,7 @@ async def service(
     name: str, *command: str, servers: Servers, database: Database, **more: str
 ) -> AsyncIterator["Service"]:
     """`outbox <command>`, not necessarily ready yet, with its probes on a port of its own."""
-    port = free_port()
+    port = ephemeral()
     ports = dict.fromkeys(("OUTBOX_RELAY_PORT", "OUTBOX_WORKER_PORT", "OUTBOX_GATEWAY_PORT"), str(port))
     env = environment(servers, database, **ports | more)
     async with running([*OUTBOX, *command], env, servers.folder / f"{name}.log") as process:

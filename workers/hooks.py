@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +10,7 @@ from outbox.envelope import Envelope
 from workers.circuit import Sign
 from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Transient, Unknown, clean
 from workers.posting import Answer
+from workers.retry_after import retry_after as wished
 
 THROTTLING = frozenset({429, 502, 503, 504})
 RETRY_AFTER_CAP_SECONDS = 86_400.0
@@ -68,16 +68,9 @@ def named(status: int) -> str:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds, from either form (RFC 9110 §10.2.3). What is neither is passed over."""
-    text = headers.get("retry-after", "").strip()
-    if text.isdecimal() and text.isascii():
-        return min(float(text[:9]), RETRY_AFTER_CAP_SECONDS)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
-        return None
-    seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
-    return min(max(seconds, 0.0), RETRY_AFTER_CAP_SECONDS)
+    """Seconds, a day at most. What cannot be understood is passed over."""
+    seconds = wished(headers.get("retry-after"), now)
+    return None if seconds is None else min(seconds, RETRY_AFTER_CAP_SECONDS)
 
 
 def sign_of(outcome: Outcome) -> Sign:

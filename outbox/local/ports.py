@@ -49,6 +49,14 @@ def is_free(port: int) -> bool:
     return True
 
 
+def ephemeral() -> int:
+    """A port that the kernel has just found free: nobody else knows it, so nobody else takes it."""
+    with closing(socket.socket()) as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def any_free(used: Collection[int]) -> int:
     for _ in range(TRIES):
         port = DICE.choice(RANGE)

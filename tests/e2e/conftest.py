@@ -15,10 +15,11 @@ import outbox.api.main
 import relay.main
 import workers.main
 from db.pool import Connection
+from outbox.local.ports import ephemeral
 from outbox.service import Stop
 from outbox.settings import Settings
 from outbox.tokens import Scope, issue
-from tests.gateway.harness import Client, answers, eventually, free_port
+from tests.gateway.harness import Client, answers, eventually
 from tests.workers.mail import MailServer, mail_server
 
 FINAL = {"delivered", "failed", "suppressed", "canceled", "expired", "unknown"}
@@ -66,7 +67,7 @@ async def service(
     settings: Settings, admin: Connection, redis: object, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Service]:
     """API, relay, in-app and e-mail workers, gateway; with a recipient, alice."""
-    ports = {"api_port": free_port(), "gateway_port": free_port()}
+    ports = {"api_port": ephemeral(), "gateway_port": ephemeral()}
     settings = settings.model_copy(update=ports)
     await admin.execute(
         "INSERT INTO notify.recipients (user_id, email, locale) VALUES ('alice', 'alice@example.com', 'de-AT')"

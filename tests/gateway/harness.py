@@ -19,6 +19,7 @@ from db.pool import Connection, Pool, open_pool
 from gateway.main import run
 from gateway.switchboard import Switchboard
 from outbox.inbox import InboxChange, InboxItem
+from outbox.local.ports import ephemeral
 from outbox.nodes import Nodes
 from outbox.service import Stop
 from outbox.settings import Settings
@@ -195,7 +196,7 @@ class Inbox:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Gate]:
     """A gateway process's insides, on a port of its own."""
-    settings = settings.model_copy(update={"gateway_port": free_port()})
+    settings = settings.model_copy(update={"gateway_port": ephemeral()})
     pool = await open_pool(settings.database, name="gateway")
     nodes = Nodes(settings.redis, client_name=settings.redis_prefix, protocol=2)
     gate = Gate(settings, Switchboard(settings, pool, nodes), Stop())
@@ -210,13 +211,6 @@ async def serving(settings: Settings) -> AsyncIterator[Gate]:
         running.cancel()
         await nodes.aclose()
         pool.terminate()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def answers(port: int) -> bool:

@@ -1,9 +1,8 @@
 """Serving a double: its HTTP server on a port of its own, the front before it, and the paths that control it."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,7 +16,7 @@ from starlette.types import ASGIApp
 from outbox.local.doubles.faults import CONTROL, Fault, Faulty, Menu
 from outbox.local.doubles.front import Front
 from outbox.local.doubles.received import Box
-from outbox.local.ports import LOOPBACK
+from outbox.local.ports import LOOPBACK, ephemeral
 from outbox.probes import serve
 from outbox.service import Stop
 
@@ -81,14 +80,6 @@ async def serve_double(double: Double, port: int, stop: Stop, http: Http = over_
         await http(double.app(), LOOPBACK, inner, stop)
     finally:
         await double.front.stop()
-
-
-def ephemeral() -> int:
-    """A port that the kernel has just found free: nobody else knows it, so nobody else takes it."""
-    with closing(socket.socket()) as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

@@ -13,8 +13,6 @@ ALTER TABLE notify.notifications
   ADD COLUMN escalate_after integer, ADD COLUMN escalate_channels text[],
   -- One that the service has made: it carries what notify.digest_items lists.
   ADD COLUMN is_digest boolean NOT NULL DEFAULT false,
-  ADD CONSTRAINT digest_key_is_1_to_255_printable_characters
-    CHECK (length(digest_key) BETWEEN 1 AND 255 AND digest_key !~ '[\u0001-\u001f\u007f-\u009f\u2028\u2029]') NOT VALID,
   ADD CONSTRAINT digest_window_is_1_to_604800_seconds CHECK (digest_window BETWEEN 1 AND 604800) NOT VALID,
   ADD CONSTRAINT digest_window_is_given_with_digest_key
     CHECK (digest_window IS NULL OR digest_key IS NOT NULL) NOT VALID,
@@ -199,74 +197,3 @@ REVOKE ALL ON FUNCTION notify.take_slot(uuid, text, text, text, integer, interva
 GRANT EXECUTE ON FUNCTION notify.take_slot(uuid, text, text, text, integer, interval),
   notify.collect(uuid, text, text, timestamptz) TO outbox_app;
 GRANT EXECUTE ON FUNCTION notify.cancel(uuid), notify.cancel_key(text) TO outbox_producer, outbox_app;
-
--- As before (0001_road/3_outbox.sql), and with what is to be told later, or only if it stays unread.
-CREATE OR REPLACE FUNCTION notify.outbox_accept() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  known text[];
-  odd   text;
-  first uuid;
-  late  text[];
-BEGIN
-  SELECT array_agg(name ORDER BY name) INTO known FROM notify.channels;
-  IF NOT NEW.channels <@ known OR array_position(NEW.channels, NULL) IS NOT NULL THEN
-    SELECT c INTO odd FROM unnest(NEW.channels) AS c WHERE c <> ALL (known) OR c IS NULL LIMIT 1;
-    RAISE EXCEPTION 'channel % in column "channels" is not known', coalesce(quote_literal(odd), 'NULL')
-      USING ERRCODE = 'check_violation', SCHEMA = 'notify', TABLE = 'outbox', COLUMN = 'channels',
-            CONSTRAINT = 'channels_are_known', HINT = 'Known channels: ' || array_to_string(known, ', ') || '.';
-  END IF;
-  IF cardinality(NEW.channels) > 1
-     AND cardinality(NEW.channels) <> (SELECT count(DISTINCT c) FROM unnest(NEW.channels) AS c) THEN
-    RAISE EXCEPTION 'a channel stands twice in column "channels": %', NEW.channels
-      USING ERRCODE = 'check_violation', SCHEMA = 'notify', TABLE = 'outbox', COLUMN = 'channels',
-            CONSTRAINT = 'channels_are_distinct';
-  END IF;
-  IF NEW.template_name IS NOT NULL
-     AND NOT EXISTS (SELECT FROM notify.templates WHERE name = NEW.template_name) THEN
-    RAISE EXCEPTION 'template % in column "template_name" does not exist', quote_literal(NEW.template_name)
-      USING ERRCODE = 'check_violation', SCHEMA = 'notify', TABLE = 'outbox', COLUMN = 'template_name',
-            CONSTRAINT = 'template_name_is_known',
-            HINT = 'Add it to notify.templates first, or leave template_name out.';
-  END IF;
-  IF NEW.escalate_after IS NOT NULL THEN
-    late := coalesce(NEW.escalate_channels, array_remove(NEW.channels, 'inapp'));
-    IF NOT 'inapp' = ANY (NEW.channels) OR cardinality(late) = 0 OR 'inapp' = ANY (late)
-       OR NOT late <@ NEW.channels THEN
-      RAISE EXCEPTION 'with column "escalate_after" inapp must be one of the channels, and escalate_channels some of the others'
-        USING ERRCODE = 'check_violation', SCHEMA = 'notify', TABLE = 'outbox', COLUMN = 'escalate_after',
-              CONSTRAINT = 'escalate_channels_are_behind_inapp';
-    END IF;
-    NEW.escalate_channels := late;
-  END IF;
-
-  INSERT INTO notify.notifications
-    (id, event_type, user_id, actor_user_id, channels, payload, template_name, dedup_key, priority,
-     created_at, deliver_at, expires_at, traceparent, digest_key, digest_window, escalate_after, escalate_channels)
-  VALUES
-    (NEW.notification_id, NEW.event_type, NEW.user_id, NEW.actor_user_id, NEW.channels, NEW.payload,
-     NEW.template_name, NEW.dedup_key, NEW.priority, NEW.created_at, NEW.deliver_at, NEW.expires_at,
-     NEW.traceparent, NEW.digest_key, NEW.digest_window, NEW.escalate_after, NEW.escalate_channels)
-  -- Waits for an uncommitted row of the same key, so two transactions can never both be first.
-  ON CONFLICT (dedup_key) WHERE dedup_key IS NOT NULL DO NOTHING;
-  IF NOT FOUND THEN
-    SELECT id INTO first FROM notify.notifications WHERE dedup_key = NEW.dedup_key;
-    PERFORM set_config('notify.last_id', first::text, true);
-    RETURN NULL;
-  END IF;
-
-  IF late IS NOT NULL THEN
-    INSERT INTO notify.scheduled (due_at, notification_id, channels, reason)
-    VALUES (greatest(NEW.deliver_at, clock_timestamp()) + make_interval(secs => NEW.escalate_after),
-            NEW.notification_id, late, 'escalation');
-    NEW.channels := ARRAY(SELECT c FROM unnest(NEW.channels) AS c WHERE c <> ALL (late));
-  END IF;
-  IF NEW.deliver_at > clock_timestamp() THEN
-    INSERT INTO notify.scheduled (due_at, notification_id, channels, reason)
-    VALUES (NEW.deliver_at, NEW.notification_id, NEW.channels, 'deliver_at');
-    PERFORM set_config('notify.last_id', NEW.notification_id::text, true);
-    RETURN NULL;
-  END IF;
-  RETURN NEW;
-END
-$$;

@@ -1,4 +1,4 @@
--- A cheaper insert; every rule, name and word stays (docs/performance.md, "Steady", has the figures).
+-- What is done with a producer's row, made cheaper; every rule, name and word from before stays (docs/performance.md, "Steady", has the figures).
 SET LOCAL lock_timeout = '2s';
 
 -- What a CHECK costs is mostly not its test: Postgres reads every expression of the table anew from its stored text for
@@ -50,7 +50,6 @@ ALTER TABLE notify.notifications
   DROP CONSTRAINT dedup_key_is_1_to_255_printable_characters,
   ADD CONSTRAINT dedup_key_is_1_to_255_printable_characters
     CHECK (notify.is_printable(dedup_key, 255)) NOT VALID,
-  DROP CONSTRAINT digest_key_is_1_to_255_printable_characters,
   ADD CONSTRAINT digest_key_is_1_to_255_printable_characters
     CHECK (notify.is_printable(digest_key, 255)) NOT VALID,
   DROP CONSTRAINT template_name_is_1_to_128_letters_digits_dots_dashes,
@@ -72,8 +71,9 @@ ALTER TABLE notify.notifications
 -- A table never analysed counts as ten pages: Postgres would look up channels by index and bitmap, not on the one page.
 ANALYZE notify.channels;
 
--- As before (6_rules.sql), but what is wrong with the channels is looked for only where their number says that something
--- is, and a template only where one is given. search_path stays set: with an owner's rights every name, operator and
+-- As before (0001_road/3_outbox.sql), and with what is to be told later, or only if it stays unread (6_rules.sql). What
+-- is wrong with the channels is looked for only where their number says that something is, and a template only where one
+-- is given. search_path stays set: with an owner's rights every name, operator and
 -- trigger beneath would otherwise be the caller's to choose, and it costs a few percent of an insert.
 CREATE OR REPLACE FUNCTION notify.outbox_accept() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
