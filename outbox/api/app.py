@@ -8,6 +8,7 @@ from outbox.api.bounces import Bounces
 from outbox.api.channels import Channels
 from outbox.api.dead_letters import DeadLetters
 from outbox.api.devices import Devices
+from outbox.api.guard import Guard
 from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
 from outbox.api.preferences import Preferences
@@ -22,7 +23,7 @@ from outbox.settings import Settings
 
 def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
     """The application on a pool with the rights of outbox_app. It owns neither the pool nor any task."""
-    return Starlette(
+    app = Starlette(
         routes=[
             *Notifications(settings, pool).routes(),
             *DeadLetters(settings, pool).routes(),
@@ -39,3 +40,5 @@ def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
         exception_handlers=HANDLERS,
         middleware=[Middleware(Measured)],
     )
+    app.state.guard = Guard(settings)
+    return app

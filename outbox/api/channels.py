@@ -4,16 +4,15 @@ import re
 from typing import Any, Literal
 
 import asyncpg
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from db import channels
 from db.channels import Change, Channel, NewChannel
 from db.pool import Pool
-from outbox.api.auth import require
 from outbox.api.body import parse_object, read_json_bytes
+from outbox.api.contract import Contract, Endpoint
 from outbox.api.notifications import ACQUIRE_SECONDS, PrettyResponse
 from outbox.api.problems import ProblemError, refused
 from outbox.api.reading import read
@@ -55,23 +54,57 @@ class Changed(Body):
     on_unknown: Literal["resend", "hold"] | None = None
 
 
+class Shown(BaseModel):
+    """A channel. Secrets in its config are left out."""
+
+    name: str
+    kind: str
+    enabled: bool
+    config: dict[str, Any]
+    max_attempts: int
+    on_unknown: Literal["resend", "hold"]
+    version: int
+    updated_at: AwareDatetime
+
+
+class Listed(BaseModel):
+    channels: list[Shown]
+
+
+ADMIN = (Scope.ADMIN,)
+IF_MATCH = {"If-Match": "The ETag that GET gave, or * to change whatever is there (RFC 9110 §13.1.1)."}
+ADD = Contract("add_channel", "Add a channel", {201: Shown}, ADMIN, body=Added, problems=(409,))
+LIST = Contract("list_channels", "List channels", {200: Listed}, ADMIN)
+SHOW = Contract("show_channel", "Show a channel", {200: Shown}, ADMIN, problems=(404,))
+CHANGE = Contract(
+    *("change_channel", "Change, enable or disable a channel", {200: Shown}, ADMIN),
+    body=Changed,
+    headers=IF_MATCH,
+    problems=(404, 412, 428),
+)
+REMOVE = Contract(
+    *("remove_channel", "Remove a channel that nothing was sent to", {204: None}, ADMIN),
+    headers=IF_MATCH,
+    problems=(404, 409, 412, 428),
+)
+
+
 class Channels:
     """The handlers, and what they share: the settings and the service's pool."""
 
     def __init__(self, settings: Settings, pool: Pool) -> None:
         self.settings, self.pool = settings, pool
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Endpoint]:
         return [
-            Route("/v1/channels", self.add, methods=["POST"]),
-            Route("/v1/channels", self.list, methods=["GET"]),
-            Route("/v1/channels/{name}", self.show, methods=["GET"]),
-            Route("/v1/channels/{name}", self.change, methods=["PATCH"]),
-            Route("/v1/channels/{name}", self.remove, methods=["DELETE"]),
+            Endpoint("POST", "/v1/channels", self.add, ADD),
+            Endpoint("GET", "/v1/channels", self.list, LIST),
+            Endpoint("GET", "/v1/channels/{name}", self.show, SHOW),
+            Endpoint("PATCH", "/v1/channels/{name}", self.change, CHANGE),
+            Endpoint("DELETE", "/v1/channels/{name}", self.remove, REMOVE),
         ]
 
     async def add(self, request: Request) -> Response:
-        require(request, self.settings, Scope.ADMIN)
         body = read(Added, parse_object(await read_json_bytes(request, BODY_BYTES)))
         check_config(body.kind, body.config)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
@@ -84,17 +117,14 @@ class Channels:
         return shown(added, 201, {"Location": location})
 
     async def list(self, request: Request) -> Response:
-        require(request, self.settings, Scope.ADMIN)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             every = await channels.all_channels(conn)
         return PrettyResponse({"channels": [described(channel) for channel in every]})
 
     async def show(self, request: Request) -> Response:
-        require(request, self.settings, Scope.ADMIN)
         return shown(await self.find(request.path_params["name"]))
 
     async def change(self, request: Request) -> Response:
-        require(request, self.settings, Scope.ADMIN)
         name, version = request.path_params["name"], wanted_version(request)
         document = parse_object(await read_json_bytes(request, BODY_BYTES))
         refuse_null(document)
@@ -110,7 +140,6 @@ class Channels:
 
     async def remove(self, request: Request) -> Response:
         """Only what nothing was sent to: 409 otherwise. Producers are kept waiting for half a second at most."""
-        require(request, self.settings, Scope.ADMIN)
         name, version = request.path_params["name"], wanted_version(request)
         found = await self.find(name)
         try:

@@ -1,0 +1,52 @@
+"""What a route promises: who may call it, what it takes and what it answers. The guard keeps it, OpenAPI tells it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from outbox.tokens import Identity, Scope
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One operation. Models give the schemas of the OpenAPI document; the handler's docstring is its description."""
+
+    id: str  # operationId, as clients generated from the document will name their methods: "list_channels"
+    summary: str
+    answers: Mapping[int, type[BaseModel] | None]  # by status; None: no body
+    scopes: tuple[
+        Scope, ...
+    ] = ()  # one of them is enough; none: open to everybody (it checks a signature itself)
+    # A token of scope `user` reaches only what stands under its own id: the path has {user_id}.
+    own: bool = False
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)  # request headers it reads, with what they mean
+    problems: tuple[
+        int, ...
+    ] = ()  # beside 401, 403, 413, 415, 422, 429, 500 and 503, which follow from the rest
+
+
+class Endpoint(Route):
+    """A route with its contract. The caller is known, and allowed to be here, before the handler runs."""
+
+    def __init__(self, method: str, path: str, handler: Handler, contract: Contract) -> None:
+        async def guarded(request: Request) -> Response:
+            request.state.caller = await request.app.state.guard.admit(request, contract)
+            return await handler(request)
+
+        super().__init__(path, guarded, methods=[method], name=contract.id)
+        self.contract = contract
+        self.handler = handler
+
+
+def caller(request: Request) -> Identity:
+    """Who calls, where the contract names scopes."""
+    identity: Identity = request.state.caller
+    return identity
