@@ -58,8 +58,8 @@ def email(settings: Settings, common: Common) -> Channel:
     return Email(settings.worker_concurrency, settings.worker_lease, Outside.of(settings), common)
 
 
-def push(settings: Settings, _: Common) -> Channel:
-    return PushChannel(settings.worker_concurrency, settings.worker_lease)
+def push(settings: Settings, common: Common) -> Channel:
+    return PushChannel(settings.worker_concurrency, settings.worker_lease, common)
 
 
 # The kinds of which there is one channel, named as the kind is. Of webhooks there may be any number.
@@ -133,6 +133,7 @@ def maker(shared: Shared, common: Common, kind: str) -> Callable[[], Channel]:
         settings.egress,
         settings.worker_concurrency,
         settings.worker_lease,
+        rates=shared.rates,
     )
     return partial(Webhook, Site(common.channel, ground))
 

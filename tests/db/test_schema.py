@@ -123,6 +123,7 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("recipients", "time_zone", "Europe/Berlin'", "time_zone_is_an_iana_name"),
     ("device_tokens", "platform", "pager", "platform_is_fcm_or_apns"),
     ("device_tokens", "token", "", "token_is_1_to_4096_characters"),
+    ("device_tokens", "token", "x" * 2_001, "token_is_at_most_2000_bytes"),
     ("push_attempts", "status", "lost", "push_attempt_status_is_known"),
     ("user_channel_prefs", "constraints", [], "constraints_are_a_json_object"),
     ("user_channel_prefs", "event_type", "order*", "event_type_is_a_type_or_a_category"),

@@ -11,7 +11,8 @@ from workers.unclaimed import Unclaimed
 
 
 def entry(number: int, notification: int | None = None) -> Entry:
-    envelope = Envelope.model_construct(notification_id=UUID(int=notification or number))
+    named = {"notification_id": UUID(int=notification or number)}
+    envelope = Envelope.model_construct(**named)  # type: ignore[arg-type]  # nothing else is looked at
     return Entry(f"1-{number}".encode(), envelope, 0)
 
 
