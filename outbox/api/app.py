@@ -5,6 +5,7 @@ from starlette.middleware import Middleware
 
 from db.pool import Pool
 from outbox.api.bounces import Bounces
+from outbox.api.browse import Browse
 from outbox.api.channels import Channels
 from outbox.api.dead_letters import DeadLetters
 from outbox.api.devices import Devices
@@ -26,6 +27,7 @@ def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
     app = Starlette(
         routes=[
             *Notifications(settings, pool).routes(),
+            *Browse(settings, pool).routes(),
             *DeadLetters(settings, pool).routes(),
             *Templates(settings, pool).routes(),
             *SendGridEvents(settings, pool).routes(),

@@ -25,15 +25,20 @@ def derive(statuses: Collection[str], *, canceled: bool = False, scheduled: bool
     return next(status for status in CLOSED if status in statuses)
 
 
+def whole(
+    deliveries: Collection[Mapping[str, Any]], scheduled: Collection[Mapping[str, Any]], *, canceled: bool
+) -> str:
+    waits = any(item["reason"] == "deliver_at" for item in scheduled)
+    return derive([delivery["status"] for delivery in deliveries], canceled=canceled, scheduled=waits)
+
+
 def describe(row: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to GET /v1/notifications/{id}, from the row of notifications.status."""
     scheduled = json.loads(row["scheduled"])
     deliveries = by_channel(row["channels"], json.loads(row["deliveries"]), scheduled)
-    waits = any(item["reason"] == "deliver_at" for item in scheduled)
-    statuses = [delivery["status"] for delivery in deliveries]
     return {
         "id": str(row["id"]),
-        "status": derive(statuses, canceled=row["canceled_at"] is not None, scheduled=waits),
+        "status": whole(deliveries, scheduled, canceled=row["canceled_at"] is not None),
         **{name: plain(row[name]) for name in COLUMNS},
         "payload": json.loads(row["payload"]),
         "deliveries": deliveries,

@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from db import dead, delivery, inbox, notifications, preferences, push, rules, sms
+from db import browse, dead, delivery, inbox, notifications, preferences, push, rules, sms
 from db import relay as sql
 from db.delivery import Claimant, Settlement, Status
 from db.pool import Connection
@@ -263,6 +264,37 @@ PUSHING = [
     Hot("push_forget", forget_devices, {OF_USER, "device_tokens_pkey"}, 30, sorts=1),
 ]
 
+NEWEST = browse.Place(browse.END, UUID(int=0))
+BY_TIME, BY_USER = "notifications_created_at", "notifications_user_id"
+SHOWN = {DELIVERIES, "digest_items_pkey", "scheduled_notification_id"}
+LOOKED_AT = 200
+
+
+def browsing(name: str, wanted: browse.Wanted, index: str, below: browse.Place = NEWEST) -> Hot:
+    """Deliveries and what waits are looked up for those that fit; the sorts are of those looked at."""
+    return Hot(
+        name,
+        lambda c, n: browse.page(c, wanted, below, LOOKED_AT, payloads=False),
+        {index} | SHOWN,
+        6 * LOOKED_AT,
+        sorts=2,
+    )
+
+
+BROWSING = [
+    browsing("browse", browse.Wanted(), BY_TIME),
+    browsing(
+        "browse_deep",
+        browse.Wanted(),
+        BY_TIME,
+        browse.Place(datetime.now(UTC) - timedelta(seconds=15), UUID(int=0)),
+    ),
+    browsing("browse_nothing_fits", browse.Wanted(event_type="login"), BY_TIME),
+    browsing("browse_user", browse.Wanted(user_id="u7"), BY_USER),
+    browsing("browse_heavy_user", browse.Wanted(user_id="heavy", priority="urgent"), BY_USER),
+    browsing("browse_key", browse.Wanted(dedup_key="key-10"), "notifications_dedup_key"),
+]
+
 KEYS = ["key-10", "key-20", "no such key"]
 OF_ONE = {NOTIFICATIONS, DELIVERIES, "delivery_events_notification_id", "scheduled_notification_id"}
 OF_ONE |= {"digest_items_pkey"}
@@ -289,4 +321,4 @@ OTHERS = [
         201,
     ),
 ]
-HOT = RELAY + WORKER + GATEWAY + SMS + PUSHING + OTHERS
+HOT = RELAY + WORKER + GATEWAY + SMS + PUSHING + BROWSING + OTHERS
