@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from db import browse, dead, delivery, inbox, notifications, preferences, push, rules, sms
+from db import browse, dead, delivery, inbox, inbox_pages, notifications, preferences, push, rules, sms
 from db import relay as sql
 from db.delivery import Claimant, Settlement, Status
 from db.pool import Connection
@@ -195,6 +195,29 @@ GATEWAY = [
     # The caller bounds the span to 500; where so many are expected to be few, it is read whole and sorted.
     Hot("latest", lambda c, n: inbox.latest(c, HEAVY, (n // 10 - 500, n // 10), 50), ITEMS, 550, sorts=1),
     Hot("marks", lambda c, n: inbox.marks(c, HEAVY, (n // 20, n // 20 + 100)), {INBOX}, 100, sorts=1),
+    Hot(
+        "below",
+        lambda c, n: inbox_pages.below(c, HEAVY, (0, n), inbox_pages.Kind(), 50),
+        ITEMS,
+        100,
+        sorts=1,
+    ),
+    Hot(
+        "below_nothing_fits",
+        lambda c, n: inbox_pages.below(
+            c, HEAVY, (n // 20, n // 20 + 500), inbox_pages.Kind(archived=True), 50
+        ),
+        ITEMS,
+        500,
+        sorts=1,
+    ),
+    Hot("counts", lambda c, n: inbox_pages.counts(c, "u7"), {COUNTERS, INBOX}, 30),
+    Hot(
+        "seqs",
+        lambda c, n: inbox_pages.seqs(c, HEAVY, [UUID(uuid(n * 2 + i)) for i in range(1, 51)]),
+        {"inbox_notification_id"},
+        50,
+    ),
     Hot("lock", lambda c, n: inbox.lock(c, HEAVY), {COUNTERS}, 1),
     Hot("mark_read", lambda c, n: inbox.mark_read(c, HEAVY, [1, 2, 3]), {INBOX}, 3),
     Hot("mark_read_up_to", lambda c, n: inbox.mark_read_up_to(c, HEAVY, 100), {INBOX}, 100),

@@ -1,4 +1,4 @@
-"""Indexes that are built beside the producers: on a big table, again after a build that was cut short, by two at once."""
+"""Indexes that are built beside the producers: the same ones, again after a build cut short, once by two at once."""
 
 import asyncio
 from collections.abc import Sequence
@@ -63,5 +63,5 @@ async def waits(admin: Connection) -> None:
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%CONCURRENTLY%' AND wait_event_type = 'Lock'"
     )
     async with asyncio.timeout(20):
-        while not await admin.fetchval(f"{query} AND pid <> pg_backend_pid()"):
+        while not await admin.fetchval(f"{query} AND pid <> pg_backend_pid()"):  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.01)

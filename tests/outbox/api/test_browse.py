@@ -1,6 +1,5 @@
 """GET /v1/notifications: every filter, pages without gap or repeat, and a cost that has a bound."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -33,9 +32,8 @@ FROM notify.notifications WHERE 'email' = ANY (channels)
 
 
 @pytest.fixture
-async def seeded(admin: Connection) -> AsyncIterator[None]:
+async def seeded(admin: Connection) -> None:
     await admin.execute(SEED)
-    yield
 
 
 async def pages(api: httpx.AsyncClient, **query: Any) -> list[list[dict[str, Any]]]:
