@@ -1,14 +1,14 @@
 -- name: below
 -- A page of an inbox, newest first: items above $2 and below $3, archived or not ($4), unread, read or both ($5). The
--- primary key (user_id, seq) backwards; seq is dense, so the caller's bounds bound what is read where few items fit. Said
--- as one range of it: of user_id = $1 a planner without statistics expects a handful, and would sort all of them. The
+-- primary key (user_id, seq) backwards; seq is dense, so the caller's bounds bound what is read where few items fit. The
 -- page first, then its notifications by primary key: joined at once, a plan may read those of the whole span.
 SELECT i.seq, i.notification_id, n.event_type, n.actor_user_id, n.payload, n.created_at, i.delivered_at,
        i.read_at, i.archived_at
 FROM (SELECT * FROM notify.inbox
-      WHERE (user_id, seq) > ($1, $2) AND (user_id, seq) < ($1, $3) AND (archived_at IS NOT NULL) = $4
-        AND ($5::boolean IS NULL OR (read_at IS NULL) = $5)
-      ORDER BY user_id DESC, seq DESC LIMIT $6) i
+      WHERE user_id = $1 AND seq > $2 AND seq < $3
+        AND CASE WHEN $4 THEN archived_at IS NOT NULL ELSE archived_at IS NULL END
+        AND CASE $5::boolean WHEN true THEN read_at IS NULL WHEN false THEN read_at IS NOT NULL ELSE true END
+      ORDER BY seq DESC LIMIT $6) i
 JOIN notify.notifications n ON n.id = i.notification_id
 ORDER BY i.seq DESC
 

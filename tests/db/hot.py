@@ -195,12 +195,13 @@ GATEWAY = [
     # The caller bounds the span to 500; where so many are expected to be few, it is read whole and sorted.
     Hot("latest", lambda c, n: inbox.latest(c, HEAVY, (n // 10 - 500, n // 10), 50), ITEMS, 550, sorts=1),
     Hot("marks", lambda c, n: inbox.marks(c, HEAVY, (n // 20, n // 20 + 100)), {INBOX}, 100, sorts=1),
+    # The caller bounds the span here, too; where few are expected, it is read whole and sorted.
     Hot(
         "below",
-        lambda c, n: inbox_pages.below(c, HEAVY, (0, n), inbox_pages.Kind(), 50),
+        lambda c, n: inbox_pages.below(c, HEAVY, (n // 10 - 500, n // 10 + 1), inbox_pages.Kind(), 50),
         ITEMS,
-        100,
-        sorts=1,
+        550,
+        sorts=2,
     ),
     Hot(
         "below_nothing_fits",
