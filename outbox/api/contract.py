@@ -33,7 +33,11 @@ class Contract:
     headers: Mapping[str, str] = field(default_factory=dict)  # request headers it reads, with what they mean
     problems: tuple[
         int, ...
-    ] = ()  # beside 401, 403, 413, 415, 422, 429, 500 and 503, which follow from the rest
+    ] = ()  # beside 400, 401, 403, 413, 415, 422, 429, 500 and 503, which follow from the rest
+    sends: Mapping[str, str] = field(default_factory=dict)  # headers of a good answer, with what they mean
+    path: type[BaseModel] | None = None  # parameters of the path whose names do not say what they are
+    takes: str = "application/json"  # the media type of a body; without a model it is taken as it is
+    gives: str = "application/json"  # the media type of a good answer
 
     def acts(self, method: str) -> bool:
         by_scope = method != "GET" and self.scopes == (Scope.ADMIN,)
