@@ -20,3 +20,38 @@ ON CONFLICT (user_id) DO UPDATE SET
   updated_at = CASE WHEN (r.email, r.phone, r.locale, r.time_zone)
                          IS DISTINCT FROM (excluded.email, excluded.phone, excluded.locale, excluded.time_zone)
                     THEN excluded.updated_at ELSE r.updated_at END
+
+-- name: page
+-- In order of user_id, a page at a time, by primary key.
+SELECT user_id, email, phone, locale, time_zone, quiet_hours, updated_at FROM notify.recipients
+WHERE user_id > $1 ORDER BY user_id LIMIT $2
+
+-- name: one
+-- Primary key.
+SELECT user_id, email, phone, locale, time_zone, quiet_hours, updated_at FROM notify.recipients WHERE user_id = $1
+
+-- name: lock
+-- Before it is changed, so that what was looked at is what is changed. The row alone, by primary key: a worker that
+-- remembers an answer about the same user waits for the end of a short transaction.
+SELECT user_id, email, phone, locale, time_zone, quiet_hours, updated_at FROM notify.recipients WHERE user_id = $1
+FOR NO KEY UPDATE
+
+-- name: add
+-- Nothing where there is one: of two who come at once one is told so. Primary key.
+INSERT INTO notify.recipients (user_id, email, phone, locale, time_zone, quiet_hours)
+VALUES ($1, $2, $3, $4, $5, $6::text::jsonb)
+ON CONFLICT (user_id) DO NOTHING
+RETURNING user_id, email, phone, locale, time_zone, quiet_hours, updated_at
+
+-- name: put
+-- These facts and no others, whatever was known before. asked_at stays: it is the workers'. Primary key.
+INSERT INTO notify.recipients (user_id, email, phone, locale, time_zone, quiet_hours)
+VALUES ($1, $2, $3, $4, $5, $6::text::jsonb)
+ON CONFLICT (user_id) DO UPDATE SET
+  email = excluded.email, phone = excluded.phone, locale = excluded.locale, time_zone = excluded.time_zone,
+  quiet_hours = excluded.quiet_hours, updated_at = clock_timestamp()
+RETURNING user_id, email, phone, locale, time_zone, quiet_hours, updated_at
+
+-- name: remove
+-- Primary key.
+DELETE FROM notify.recipients WHERE user_id = $1

@@ -15,7 +15,9 @@ from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
 from outbox.api.preferences import Preferences
 from outbox.api.problems import HANDLERS
+from outbox.api.recipients import Recipients
 from outbox.api.sendgrid import SendGridEvents
+from outbox.api.suppressions import Suppressions
 from outbox.api.templates import Templates
 from outbox.api.twilio import TwilioCallbacks
 from outbox.api.unsubscribe import Unsubscribe
@@ -41,6 +43,8 @@ def create_app(settings: Settings, pool: Pool, health: Health, nodes: Nodes | No
             *Channels(settings, pool).routes(),
             *Devices(settings, pool).routes(),
             *Inbox(settings, pool, nodes).routes(),
+            *Recipients(settings, pool).routes(),
+            *Suppressions(settings, pool).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,
