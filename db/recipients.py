@@ -101,5 +101,6 @@ def kept_or_none(row: Record | None) -> Kept | None:
 
 
 def kept(row: Record) -> Kept:
-    user_id, *facts, quiet, updated_at = row
-    return Kept(user_id, Facts(*facts, quiet_hours=json.loads(quiet) if quiet else None), updated_at)
+    user_id, email, phone, locale, time_zone, quiet, updated_at = row
+    facts = Facts(email, phone, locale, time_zone, json.loads(quiet) if quiet else None)
+    return Kept(user_id, facts, updated_at)

@@ -48,6 +48,8 @@ class Listed:
 
 async def page(executor: Executor, channel: str | None, after: tuple[str, str], limit: int) -> list[Listed]:
     """In order of channel and address, those behind a pair; ('', '') is before all."""
+    if channel is not None and after[0] != channel:
+        after = (channel, "")
     return [Listed(*row) for row in await executor.fetch(SQL["page"], channel, *after, limit)]
 
 

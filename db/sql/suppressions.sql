@@ -30,7 +30,7 @@ SELECT EXISTS (SELECT FROM wished)
 -- In order of channel and address, behind ($2, $3), of one channel or of all ($1): one range of the primary key, in its
 -- own order. A channel's name has at most 40 characters.
 SELECT channel, address, reason, created_at FROM notify.suppressions
-WHERE (channel, address) > ($2, $3) AND channel >= coalesce($1, '') AND channel <= coalesce($1, repeat('z', 41))
+WHERE (channel, address) > ($2, $3) AND channel <= coalesce($1, repeat('z', 41))
 ORDER BY channel, address LIMIT $4
 
 -- name: of_address

@@ -17,6 +17,7 @@ from outbox.api.preferences import Preferences
 from outbox.api.problems import HANDLERS
 from outbox.api.recipients import Recipients
 from outbox.api.sendgrid import SendGridEvents
+from outbox.api.statistics import Statistics
 from outbox.api.suppressions import Suppressions
 from outbox.api.templates import Templates
 from outbox.api.twilio import TwilioCallbacks
@@ -45,6 +46,7 @@ def create_app(settings: Settings, pool: Pool, health: Health, nodes: Nodes | No
             *Inbox(settings, pool, nodes).routes(),
             *Recipients(settings, pool).routes(),
             *Suppressions(settings, pool).routes(),
+            *Statistics(settings, pool, nodes).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,

@@ -141,9 +141,9 @@ class Suppressions:
         which = read(Which, parse_object(await read_json_bytes(request, BODY_BYTES)))
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             gone = await suppressions.remove(conn, which.channel, which.address)
-            detail = {"reason": gone and gone.reason, "changed": gone is not None}
+            detail = {"reason": gone.reason if gone else None, "changed": gone is not None}
             await self.record(conn, request, "suppression.remove", which, detail)
-        return answer({"removed": gone and described(gone)})
+        return answer({"removed": described(gone) if gone else None})
 
     async def record(
         self, conn: Executor, request: Request, action: str, on: Given | Which, detail: dict[str, Any]

@@ -6,11 +6,26 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from db import browse, dead, delivery, inbox, inbox_pages, notifications, preferences, push, rules, sms
+from db import (
+    browse,
+    dead,
+    delivery,
+    inbox,
+    inbox_pages,
+    notifications,
+    preferences,
+    push,
+    recipients,
+    rules,
+    sms,
+    statistics,
+    suppressions,
+)
 from db import relay as sql
 from db.delivery import Claimant, Settlement, Status
 from db.pool import Connection
 from db.push import DeviceResult, DeviceStatus, Platform
+from db.statistics import Grouping
 from relay.look import TICK_BYTES, TICK_ROWS
 from relay.quick import QUICK_BYTES, QUICK_ROWS
 from relay.relay import BY_INDEX
@@ -295,6 +310,7 @@ NEWEST = browse.Place(browse.END, UUID(int=0))
 BY_TIME, BY_USER = "notifications_created_at", "notifications_user_id"
 SHOWN = {DELIVERIES, "digest_items_pkey", "scheduled_notification_id"}
 LOOKED_AT = 200
+LISTED = "suppressions_pkey"
 
 
 def browsing(name: str, wanted: browse.Wanted, index: str, below: browse.Place = NEWEST) -> Hot:
@@ -320,6 +336,27 @@ BROWSING = [
     browsing("browse_user", browse.Wanted(user_id="u7"), BY_USER),
     browsing("browse_heavy_user", browse.Wanted(user_id="heavy", priority="urgent"), BY_USER),
     browsing("browse_key", browse.Wanted(dedup_key="key-10"), "notifications_dedup_key"),
+    Hot(
+        "statistics",
+        lambda c, n: statistics.count(
+            c, (browse.BEGINNING, browse.END), LOOKED_AT, Grouping(channel=True), 10
+        ),
+        {BY_TIME, DELIVERIES},
+        2 * LOOKED_AT,
+        sorts=4,  # of what was counted
+    ),
+    Hot("recipients", lambda c, n: recipients.page(c, "u5", 100), {"recipients_pkey"}, 101),
+    Hot("suppressions", lambda c, n: suppressions.page(c, None, ("", ""), 100), {LISTED}, 100),
+    Hot(
+        "suppressions_of", lambda c, n: suppressions.page(c, "email", ("email", "gone5"), 100), {LISTED}, 100
+    ),
+    Hot(
+        "suppression",
+        lambda c, n: suppressions.of_address(c, "Gone7@example.org", None),
+        {LISTED},
+        5,
+        sorts=1,
+    ),
 ]
 
 KEYS = ["key-10", "key-20", "no such key"]
