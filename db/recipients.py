@@ -104,3 +104,10 @@ def kept(row: Record) -> Kept:
     user_id, email, phone, locale, time_zone, quiet, updated_at = row
     facts = Facts(email, phone, locale, time_zone, json.loads(quiet) if quiet else None)
     return Kept(user_id, facts, updated_at)
+
+
+async def stand_in(executor: Executor, kind: str, address: str, locale: str | None) -> str | None:
+    """The id of a recipient who has this address, for an hour; None where all that are kept for tests are in use."""
+    await executor.execute(SQL["forget_stand_ins"])
+    user_id: str | None = await executor.fetchval(SQL["stand_in"], address, kind, locale)
+    return user_id

@@ -19,6 +19,7 @@ from outbox.api.recipients import Recipients
 from outbox.api.sendgrid import SendGridEvents
 from outbox.api.statistics import Statistics
 from outbox.api.suppressions import Suppressions
+from outbox.api.template_versions import TemplateVersions
 from outbox.api.templates import Templates
 from outbox.api.twilio import TwilioCallbacks
 from outbox.api.unsubscribe import Unsubscribe
@@ -36,6 +37,7 @@ def create_app(settings: Settings, pool: Pool, health: Health, nodes: Nodes | No
             *Browse(settings, pool).routes(),
             *DeadLetters(settings, pool).routes(),
             *Templates(settings, pool).routes(),
+            *TemplateVersions(settings, pool).routes(),
             *SendGridEvents(settings, pool).routes(),
             *Bounces(settings, pool).routes(),
             *Unsubscribe(settings, pool).routes(),

@@ -17,6 +17,7 @@ from outbox.api.contract import Contract, Endpoint
 from outbox.api.notifications import ACQUIRE_SECONDS, PrettyResponse
 from outbox.api.paging import Page, make_cursor, moment_and_id, parse_cursor
 from outbox.api.reading import read
+from outbox.api.status import DeliveryStatus, Status
 from outbox.envelope import ChannelName, Moment, Name, Priority, printable
 from outbox.restraints import Pattern
 from outbox.settings import Settings
@@ -27,13 +28,6 @@ LOOK = 2000
 PAYLOADS = 100  # of up to 64 KiB each
 LOWEST = UUID(int=0)
 
-# fmt: off
-Status = Literal[
-    "scheduled", "pending", "sending", "retrying", "deferred", "digested",
-    "delivered", "failed", "unknown", "suppressed", "canceled", "expired",
-]
-# fmt: on
-
 
 class Search(Page):
     """GET /v1/notifications. What is left out does not matter."""
@@ -41,7 +35,7 @@ class Search(Page):
     user_id: Name | None = None
     event_type: Pattern | None = None
     channel: ChannelName | None = None
-    status: Status | None = Field(
+    status: Literal[Status, "retrying"] | None = Field(
         None, description="Of the whole notification; with `channel`, of its delivery by that channel."
     )
     priority: Priority | None = None
@@ -84,7 +78,7 @@ class Delivery(BaseModel):
     """How far it is by one channel."""
 
     channel: str
-    status: Status
+    status: DeliveryStatus
     attempts: int
     provider: str | None = None
     error_class: str | None = None

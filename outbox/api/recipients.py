@@ -129,7 +129,7 @@ class Recipients:
     async def list(self, request: Request) -> Response:
         """In order of their ids."""
         page = read(Page, dict(request.query_params))
-        after = parse_cursor(page.cursor, after_user) if page.cursor else ""
+        after = parse_cursor(page.cursor, printable) if page.cursor else ""
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             found = await recipients.page(conn, after, page.limit + 1)
         cursor = make_cursor(found[page.limit - 1].user_id) if len(found) > page.limit else None
@@ -192,12 +192,6 @@ class Recipients:
             where = f"as {self.elsewhere} says: change that there, and only quiet_hours here."
             detail = f"{', '.join(named)} of recipients are kept elsewhere, {where}"
             raise ProblemError(409, "kept-elsewhere", detail)
-
-
-def after_user(user_id: str) -> str:
-    if not isinstance(user_id, str):
-        raise TypeError
-    return printable(user_id)
 
 
 def found_or_404(kept: Kept | None) -> Kept:

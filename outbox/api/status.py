@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel
 
+from db.push import DeviceStatus
 from outbox.api import why
 from outbox.envelope import Priority
 
@@ -47,8 +48,22 @@ Status = Literal[
 ]
 
 
+class Device(BaseModel):
+    """The last attempt of a push on one device, and what its provider said."""
+
+    device_id: UUID
+    status: DeviceStatus
+    attempt: int
+    provider: str | None
+    message_id: str | None
+    error_class: str | None
+    reason: str | None
+    at: AwareDatetime
+
+
 class Delivery(BaseModel):
-    """One channel. What no worker has had yet has no more than the first five."""
+    """One channel. What no worker has had yet has no more than the first five. `why`: why it was not sent, or not
+    yet; null for what was delivered. Of push, `devices` has those that were tried."""
 
     channel: str
     status: DeliveryStatus
@@ -63,6 +78,7 @@ class Delivery(BaseModel):
     claimed_at: AwareDatetime | None = None
     settled_at: AwareDatetime | None = None
     digest_id: UUID | None = None
+    devices: list[Device] | None = None
 
 
 class Event(BaseModel):
@@ -122,6 +138,7 @@ def describe(row: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to GET /v1/notifications/{id}, from the row of notifications.status."""
     scheduled = json.loads(row["scheduled"])
     deliveries = by_channel(row["channels"], json.loads(row["deliveries"]), scheduled)
+    add_devices(deliveries, json.loads(row["devices"]))
     return {
         "id": str(row["id"]),
         "status": whole(deliveries, scheduled, canceled=row["canceled_at"] is not None),
@@ -144,6 +161,15 @@ def by_channel(
         )
         for channel in channels
     ]
+
+
+def add_devices(deliveries: list[dict[str, Any]], tried: list[dict[str, Any]]) -> None:
+    """To each channel those that it was tried on."""
+    for delivery in deliveries:
+        if own := [device for device in tried if device["channel"] == delivery["channel"]]:
+            delivery["devices"] = [
+                {name: value for name, value in device.items() if name != "channel"} for device in own
+            ]
 
 
 def explained(delivery: dict[str, Any], waits: dict[str, Any] | None) -> dict[str, Any]:

@@ -127,7 +127,8 @@ class Suppressions:
         given = read(Given, parse_object(await read_json_bytes(request, BODY_BYTES)))
         wanted = Suppression(**given.model_dump())
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
-            check(given, await suppressions.kind_of(conn, given.channel))
+            kind = await suppressions.kind_of(conn, given.channel)
+            check_address(given.channel, kind, given.address)
             added = await suppressions.add(conn, wanted)
             there = added or await suppressions.one(conn, given.channel, given.address)
             detail = {"reason": given.reason, "changed": added is not None}
@@ -153,23 +154,20 @@ class Suppressions:
         await record(conn, caller(request), action, target, detail)
 
 
-def check(given: Given, kind: str | None) -> None:
-    """Raises ProblemError, 422."""
+def check_address(channel: str, kind: str | None, address: str) -> str:
+    """The channel's kind, if it is one with addresses and this is one of its. Raises ProblemError, 422."""
     if kind is None:
-        raise refused(InvalidNotificationError("channel", f"{given.channel!r} is not known"))
+        raise refused(InvalidNotificationError("channel", f"{channel!r} is not known"))
     if kind not in ADDRESSES:
-        why = (
-            f"{given.channel!r} is of kind {kind}: only e-mail and SMS have addresses that can be suppressed"
-        )
+        why = f"{channel!r} is of kind {kind}: only e-mail and SMS have addresses"
         raise refused(InvalidNotificationError("channel", why))
     pattern, rule = ADDRESSES[kind]
-    if not pattern.fullmatch(given.address):
+    if not pattern.fullmatch(address):
         raise refused(InvalidNotificationError("address", rule))
+    return kind
 
 
 def pair(channel: str, address: str) -> tuple[str, str]:
-    if not (isinstance(channel, str) and isinstance(address, str)):
-        raise TypeError
     return printable(channel), printable(address)
 
 

@@ -302,6 +302,7 @@ PUSHING = [
         "push_register", lambda c, n: push.register(c, "u1", Platform.FCM, "token-1"), {OF_USER}, 20, sorts=1
     ),
     Hot("push_unregister", lambda c, n: push.unregister(c, "u1", ["token-1"]), {OF_USER, TOKENS}, 10),
+    Hot("push_unregister_all", lambda c, n: push.unregister_all(c, "u1"), {OF_USER}, 10),
     Hot("push_devices_of", lambda c, n: push.devices_of(c, "u1"), {OF_USER}, 10, sorts=1),
     Hot("push_forget", forget_devices, {OF_USER, "device_tokens_pkey"}, 30, sorts=1),
 ]
@@ -361,7 +362,7 @@ BROWSING = [
 
 KEYS = ["key-10", "key-20", "no such key"]
 OF_ONE = {NOTIFICATIONS, DELIVERIES, "delivery_events_notification_id", "scheduled_notification_id"}
-OF_ONE |= {"digest_items_pkey"}
+OF_ONE |= {"digest_items_pkey", "push_attempts_pkey"}
 OTHERS = [
     Hot(
         "ids_of_keys",
@@ -370,7 +371,7 @@ OTHERS = [
         2,
     ),
     Hot("of_user", lambda c, n: preferences.of_user(c, "u1"), {PREFERENCES}, 1, sorts=1),
-    Hot("status", lambda c, n: c.fetch(notifications.SQL["status"], UUID(uuid(1))), OF_ONE, 4, sorts=1),
+    Hot("status", lambda c, n: c.fetch(notifications.SQL["status"], UUID(uuid(1))), OF_ONE, 6, sorts=2),
     Hot(
         "unmirrored",
         lambda c, n: dead.unmirrored(c, 100),
