@@ -4,15 +4,18 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from db.pool import Pool
+from outbox.api.audit_log import AuditLog
 from outbox.api.bounces import Bounces
 from outbox.api.channels import Channels
 from outbox.api.dead_letters import DeadLetters
 from outbox.api.devices import Devices
 from outbox.api.guard import Guard
+from outbox.api.keys import ApiKeys
 from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
 from outbox.api.preferences import Preferences
 from outbox.api.problems import HANDLERS
+from outbox.api.quotas import Told
 from outbox.api.sendgrid import SendGridEvents
 from outbox.api.templates import Templates
 from outbox.api.twilio import TwilioCallbacks
@@ -23,6 +26,7 @@ from outbox.settings import Settings
 
 def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
     """The application on a pool with the rights of outbox_app. It owns neither the pool nor any task."""
+    guard = Guard(settings, pool)
     app = Starlette(
         routes=[
             *Notifications(settings, pool).routes(),
@@ -35,10 +39,12 @@ def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
             *Preferences(settings, pool).routes(),
             *Channels(settings, pool).routes(),
             *Devices(settings, pool).routes(),
+            *ApiKeys(settings, pool, guard.keyring).routes(),
+            *AuditLog(settings, pool).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,
-        middleware=[Middleware(Measured)],
+        middleware=[Middleware(Measured), Middleware(Told)],
     )
-    app.state.guard = Guard(settings)
+    app.state.guard = guard
     return app

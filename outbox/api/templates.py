@@ -12,12 +12,13 @@ from db import notifications, templates
 from db.pool import Executor, Pool
 from db.templates import Draft, OutdatedError, Published, Template
 from outbox.api.body import parse_object, read_json_bytes
-from outbox.api.contract import Contract, Endpoint
+from outbox.api.contract import Contract, Endpoint, caller
 from outbox.api.dead_letters import plain, private
 from outbox.api.intake import accept
 from outbox.api.notifications import LOCATION, Linked
 from outbox.api.problems import ProblemError, refused
 from outbox.api.reading import read
+from outbox.audit import record
 from outbox.envelope import ChannelName, Notification, Priority, printable, storable
 from outbox.errors import InvalidNotificationError
 from outbox.rendering import layouts
@@ -161,6 +162,7 @@ PUBLISH = Contract(
 )
 PREVIEW = Contract(
     *("preview_template", "Render a template with a payload", {200: Previewed}, ADMIN),
+    audited=False,  # it changes nothing
     path=Named,
     query=Language,
     body=Trial,
@@ -215,10 +217,12 @@ class Templates:
         sources = read(Sources, parse_object(await read_json_bytes(request, BODY_BYTES)))
         await compiles(sources.template(place.name))
         draft = Draft(**asdict(place) | sources.model_dump() | {"on_top_of": if_match(request)})
-        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             if draft.channel not in await notifications.known_channels(conn):
                 raise refused(InvalidNotificationError("channel", f"{draft.channel!r} is not known"))
             version, fresh = await self.published(conn, draft)
+            detail = {"locale": place.locale, "version": version, "fresh": fresh}
+            await record(conn, caller(request), "template.publish", named(place), detail)
         body = {"channel": place.channel, "name": place.name, "locale": place.locale, "version": version}
         return JSONResponse(body, 201 if fresh else 200, {"ETag": etag(version)})
 
@@ -261,8 +265,10 @@ class Templates:
             template_name=place.name,
             priority=Priority.URGENT,
         )
-        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             accepted = await accept(conn, notification)
+            detail = {"locale": place.locale, "notification_id": str(accepted.id)}
+            await record(conn, caller(request), "template.test", named(place), detail)
         url = f"{self.settings.public_api_url}/v1/notifications/{accepted.id}"
         return JSONResponse({"id": str(accepted.id), "status_url": url}, 202, {"Location": url})
 
@@ -272,6 +278,10 @@ def place_of(request: Request) -> Draft:
     query = dict(request.query_params)
     locale = query.pop("locale", "")
     return read(Place, {**request.path_params, "locale": locale, **query}).draft()
+
+
+def named(place: Draft) -> str:
+    return f"{place.channel}/{place.name}"
 
 
 def if_match(request: Request) -> int | None:
