@@ -208,7 +208,7 @@ class Settings(BaseSettings):
     def has_jwks(self) -> bool:
         return bool(self.jwt_jwks or self.jwt_jwks_url)
 
-    @cached_property
+    @property
     def algorithms(self) -> frozenset[Algorithm]:
         """By which tokens may be signed."""
         by_default: tuple[Algorithm, ...] = ("RS256", "ES256", "EdDSA") if self.has_jwks else (SHARED,)
