@@ -1,6 +1,7 @@
 """The audit log: what administrators did. Written in the transaction of the act, read by the API."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,7 +45,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """None: any. `before` is an entry's id."""
+    """None: any. `before` is an entry's id; `about` are names that the target is, or ends with."""
 
     before: int | None = None
     actor: str | None = None
@@ -52,12 +53,13 @@ class Filter:
     target: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    about: Sequence[str] | None = None
 
 
 async def page(executor: Executor, which: Filter, limit: int) -> list[Entry]:
     """Newest first."""
     facts = (which.before, which.actor, which.action, which.target, which.since, which.until)
-    rows = await executor.fetch(SQL["page"], *facts, limit)
+    rows = await executor.fetch(SQL["page"], *facts, limit, which.about)
     return [Entry(**{**row, "detail": json.loads(row["detail"])}) for row in rows]
 
 

@@ -13,7 +13,6 @@ from db.audit import Entry, Filter
 from db.pool import Pool
 from outbox.api.contract import Contract, Endpoint
 from outbox.api.notifications import ACQUIRE_SECONDS, PrettyResponse
-from outbox.api.problems import ProblemError
 from outbox.api.reading import read
 from outbox.audit import UNSTORABLE, pseudonym
 from outbox.log import get
@@ -82,17 +81,16 @@ class AuditLog:
         return PrettyResponse(body, headers={"Cache-Control": "no-store"})
 
     def filter(self, query: Listing) -> Filter:
-        """Raises ProblemError, 422."""
-        if query.about is not None and query.target is not None:
-            raise ProblemError(422, "invalid", "about and target exclude each other: give one of them.")
-        target = query.target if query.about is None else pseudonym(self.settings, query.about)
+        """Addresses are logged in lower case, users' ids as they are."""
+        spellings = [] if query.about is None else [query.about, query.about.lower()]
         return Filter(
             int(query.cursor) if query.cursor else None,
             storable(query.actor),
             storable(query.action),
-            storable(target),
+            storable(query.target),
             query.since,
             query.until,
+            [pseudonym(self.settings, each) for each in spellings] or None,
         )
 
     async def prune(self) -> float:

@@ -1,4 +1,4 @@
-"""The API as a process: a pool, a look at Postgres every second, and the server, until asked to stop."""
+"""The API as a process: a pool, Redis, a look at Postgres every second, and the server, until asked to stop."""
 
 import asyncio
 import time
@@ -9,6 +9,7 @@ from outbox.api.app import create_app
 from outbox.api.audit_log import AuditLog
 from outbox.api.guard import Guard
 from outbox.log import get
+from outbox.nodes import Nodes
 from outbox.probes import Health, serve
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
@@ -40,10 +41,11 @@ class Pulse:
 async def main(settings: Settings, stop: Stop) -> None:
     """Serve the API until asked to stop; requests under way then end. Starts with Postgres down: it waits for it."""
     pool = await open_pool(settings.database, name="api")
+    nodes = Nodes(settings.redis, protocol=2, socket_timeout=SILENCE_SECONDS)
     pulse, health = Pulse(pool), Health()
     health.add("postgres", pulse.check)
     log.info("api.started", host=settings.host, port=settings.api_port)
-    app = create_app(settings, pool, health)
+    app = create_app(settings, pool, health, nodes)
     guard: Guard = app.state.guard
     steps = {
         "api.ping": pulse.step,
@@ -57,5 +59,6 @@ async def main(settings: Settings, stop: Stop) -> None:
             await serve(app, settings.host, settings.api_port, stop, server_header=False)
     finally:
         await guard.aclose()
+        await nodes.aclose()
         pool.terminate()
     log.info("api.stopped")

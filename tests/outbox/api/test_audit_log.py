@@ -29,7 +29,7 @@ async def admin_api(api: httpx.AsyncClient, settings: Settings, pool: Pool) -> h
             who = Identity(actor, frozenset({"admin"}), datetime.now(UTC))
             await record(conn, who, action, target, {"n": 1})
         name = pseudonym(settings, "eve@example.org")
-        await record(conn, who, "suppression.remove", name)
+        await record(conn, who, "suppression.remove", f"email {name}")
     return api
 
 
@@ -68,11 +68,11 @@ async def test_by_who_what_and_when(admin_api: httpx.AsyncClient, query: str, ex
 async def test_whoever_knows_a_name_finds_it_by_its_pseudonym(
     admin_api: httpx.AsyncClient, settings: Settings, admin: Connection
 ) -> None:
-    expected = [pseudonym(settings, "eve@example.org")]
-    assert await targets(admin_api, "?about=eve%40example.org") == expected
+    expected = ["email " + pseudonym(settings, "eve@example.org")]
+    for spelling in ("eve%40example.org", "Eve%40Example.ORG"):
+        assert await targets(admin_api, f"?about={spelling}") == expected
     assert await targets(admin_api, "?about=someone-else") == []
     assert "eve@" not in str(await admin.fetch("SELECT t::text FROM notify.audit_log t"))
-    problem(await admin_api.get("/v1/audit-log?about=a&target=b"), 422, "invalid")
 
 
 @pytest.mark.parametrize("query", ["?cursor=x", "?cursor=0", "?limit=501", "?since=yesterday", "?odd=1"])
