@@ -6,7 +6,7 @@ from typing import Any
 
 from workers.common import Common
 from workers.job import Job
-from workers.outcome import Deferred, Outcome
+from workers.outcome import Deferred, LeaseShort, Outcome
 from workers.rates import Rate, Rates, rate
 
 
@@ -27,7 +27,7 @@ class RecipientRate:
         if deferred := await rates.recipient(limit, self.channel, address):
             return deferred
         outcome = await sending()
-        if isinstance(outcome, Deferred):
+        if isinstance(outcome, Deferred | LeaseShort):
             await rates.give_back(limit, self.channel, address)
         return outcome
 

@@ -65,11 +65,12 @@ FROM unnest($1::uuid[], $2::text[]) AS r (id, payload) WHERE n.id = r.id AND n.i
 
 -- name: tell_ends
 -- In the transaction that settles digests as anything but delivered: what they hold is told why. It stays in them, as a
--- redrive may deliver it yet. In order of id, by primary key, as claim and settle lock; index (digest_id, place).
+-- redrive may deliver it yet. In order of id, by primary key, as claim and settle lock; index (digest_id, place), which
+-- OFFSET 0 sees to whatever the planner knows of the table.
 WITH item AS (
   SELECT i.notification_id, r.digest_id, r.why
   FROM unnest($2::uuid[], $3::text[]) AS r (digest_id, why)
-  JOIN notify.digest_items i ON i.digest_id = r.digest_id AND i.channel = $1
+  CROSS JOIN LATERAL (SELECT * FROM notify.digest_items x WHERE x.digest_id = r.digest_id AND x.channel = $1 OFFSET 0) i
   JOIN notify.deliveries d ON d.notification_id = i.notification_id AND d.channel = $1 AND d.status = 'digested'
   ORDER BY i.notification_id
   FOR NO KEY UPDATE OF d

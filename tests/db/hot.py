@@ -199,6 +199,13 @@ WORKER = [
         4 * 40,
         sorts=1,
     ),
+    Hot(
+        "tell_ends",
+        lambda c, n: rules.tell_ends(c, "sms", dict.fromkeys(digests(n), "it failed")),
+        {"digest_items_digest_id", DELIVERIES},
+        4 * 40,
+        sorts=1,
+    ),
     Hot("inbox_counts", lambda c, n: delivery.inbox_counts(c, ["u1", "heavy"]), {COUNTERS}, 2),
 ]
 
