@@ -29,19 +29,40 @@ class Close(IntEnum):
     FORBIDDEN = 4403  # the token holds, but not for this
     AUTH_TIMEOUT = 4408  # no token within the deadline
     TOKEN_EXPIRED = 4419  # get a new token and come back with the cursor
+    TOO_MANY = 4429  # connections of this user, or from this address: come back with back-off
     TOO_SLOW = 4508  # frames were not read fast enough: come back with the cursor
+
+    @property
+    def http_status(self) -> int:
+        """The same said before a socket is accepted, or where events were asked for."""
+        return HTTP_STATUS.get(self, 400)
+
+    @property
+    def title(self) -> str:
+        return self.name.replace("_", " ").capitalize()
+
+
+HTTP_STATUS = {
+    Close.RESTARTING: 503,
+    Close.TRY_LATER: 503,
+    Close.UNAUTHENTICATED: 401,
+    Close.FORBIDDEN: 403,
+    Close.TOO_MANY: 429,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """A close code, and the sentence that goes with it."""
+    """A close code, and the sentence that goes with it; or when to come back."""
 
     code: Close
     reason: str = ""
+    retry_ms: int | None = None
 
     def short_reason(self) -> str:
         """As much of it as a close frame can hold."""
-        return self.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+        reason = self.reason if self.retry_ms is None else f"retry_ms={self.retry_ms}"
+        return reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
 
 
 class FromClient(BaseModel):
@@ -179,7 +200,16 @@ class Error(ToClient):
     detail: str
 
 
-ServerFrame = Welcome | Notification | Changed | Synced | Renewed | Pong | Error
+class Closed(ToClient):
+    """The last of an event stream; a socket has a close code instead."""
+
+    type: Literal["closed"] = "closed"
+    code: Close
+    reason: str
+    retry_ms: int | None
+
+
+ServerFrame = Welcome | Notification | Changed | Synced | Renewed | Pong | Error | Closed
 
 
 class BadFrameError(Exception):
