@@ -16,7 +16,7 @@ from gateway import door, tickets
 from gateway.door import RefusedError, Visitor
 from gateway.line import Line
 from gateway.metrics import REFUSED
-from gateway.protocol import Close, Closed, Closing, Notification, ServerFrame, Synced
+from gateway.protocol import Arrived, Close, Closed, Closing, Notification, Outgoing, Synced, encode
 from gateway.switchboard import Switchboard
 from gateway.transport import Abortable, transport_of
 from outbox.errors import UnauthenticatedError
@@ -130,7 +130,7 @@ class EventWire:
         self._transport = transport
         self._send = send
 
-    def encode(self, frame: ServerFrame) -> bytes:
+    def encode(self, frame: Outgoing) -> bytes:
         return event(frame)
 
     def push(self, data: bytes) -> bool:
@@ -148,11 +148,11 @@ class EventWire:
         self._transport.abort()
 
 
-def event(frame: ServerFrame) -> bytes:
+def event(frame: Outgoing) -> bytes:
     """One event: JSON holds no line break. Its id, where it has one, is the cursor from then on."""
-    text = b"data: %b\n\n" % frame.model_dump_json().encode()
+    text = b"data: %b\n\n" % encode(frame)
     match frame:
-        case Notification():
+        case Notification() | Arrived():
             return b"id: %d\n%b" % (frame.seq, text)
         case Synced():
             return b"id: %d\n%b" % (frame.last_seq, text)

@@ -17,7 +17,7 @@ from db.pool import OUTAGES
 from gateway.catchup import catch_up
 from gateway.door import Visitor
 from gateway.metrics import CLOSED, sent
-from gateway.protocol import Close, Closing, ServerFrame
+from gateway.protocol import Arrived, Close, Closing, Outgoing
 from gateway.session import Session
 from gateway.switchboard import Switchboard
 from outbox.inbox import InboxChange
@@ -35,7 +35,7 @@ SLOW = Closing(Close.TOO_SLOW, "frames were not read fast enough; come back with
 class Wire(Protocol):
     """The connection below. Its methods raise WebSocketDisconnect once the client has left."""
 
-    def encode(self, frame: ServerFrame) -> bytes:
+    def encode(self, frame: Outgoing) -> bytes:
         """The frame as it goes over this wire."""
 
     def push(self, data: bytes) -> bool:
@@ -106,7 +106,7 @@ class Line:
 
     # What others call; none of it waits.
 
-    def hint(self, change: InboxChange | None) -> None:
+    def hint(self, change: InboxChange | Arrived | None) -> None:
         """The user's inbox changed."""
         for frame in self._session.hint(change):
             self.put(frame)
@@ -134,7 +134,7 @@ class Line:
             else:
                 self._stir()
 
-    def put(self, frame: ServerFrame) -> None:
+    def put(self, frame: Outgoing) -> None:
         """Send it, at once or in its turn."""
         if not self.closing:
             sent(frame.type).inc()
@@ -198,7 +198,7 @@ class Line:
                 self._queue = self._writer = None
                 return
 
-    async def _send(self, frames: list[ServerFrame]) -> None:
+    async def _send(self, frames: list[Outgoing]) -> None:
         for frame in frames:
             sent(frame.type).inc()
             await self._wire.send(self._wire.encode(frame))

@@ -18,10 +18,11 @@ from gateway.protocol import (
     Close,
     Closing,
     Error,
+    Outgoing,
     Ping,
     Pong,
     Renewed,
-    ServerFrame,
+    encode,
     parse,
 )
 from gateway.switchboard import Switchboard
@@ -43,8 +44,8 @@ class SocketWire:
         self._protocol = protocol
         self._send = send
 
-    def encode(self, frame: ServerFrame) -> bytes:
-        return text_frame(frame.model_dump_json().encode())
+    def encode(self, frame: Outgoing) -> bytes:
+        return text_frame(encode(frame))
 
     def push(self, data: bytes) -> bool:
         return self._protocol.push(data)

@@ -11,7 +11,7 @@ from gateway.catchup import Reader
 from gateway.hub import Hub
 from gateway.limits import Cap
 from gateway.metrics import CHANGES, HEALED, OPENED, SOCKETS, USERS
-from gateway.protocol import ChangeFrame, Close, Closing
+from gateway.protocol import Arrived, ChangeFrame, Close, Closing
 from outbox.inbox import InboxChange
 from outbox.inbox_hints import publish
 from outbox.log import get
@@ -66,7 +66,7 @@ class Switchboard:
         USERS.set(len(self._lines))
         self.hub.leave(line.user_id)
 
-    def tell(self, user_id: str, change: InboxChange | None) -> None:
+    def tell(self, user_id: str, change: InboxChange | Arrived | None) -> None:
         """Pass a hint on to the user's lines here."""
         for line in list(self._lines.get(user_id, ())):
             line.hint(change)

@@ -18,7 +18,7 @@ from tests.gateway.harness import DEADLINE, Frame, Gate, Inbox, eventually, serv
 
 
 class Stream:
-    """What a browser's EventSource makes of the response: the data, and with what id and after what pause it returns."""
+    """What a browser would make of the response: the data, and with what id and after what pause it returns."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
