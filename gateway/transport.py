@@ -14,6 +14,7 @@ from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 
@@ -21,6 +22,7 @@ TRANSPORT = "outbox.transport"  # in the scope's state
 BUFFER_BYTES = 32_768
 LINGER_SECONDS = 10.0
 REQUEST_SECONDS = 10.0
+FRAGMENTS = 1024  # of one message
 
 
 class Abortable(Protocol):
@@ -65,6 +67,31 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         if hasattr(self, "scope"):  # else the handshake was refused
             self.scope["state"][TRANSPORT] = self
 
+    def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated and not self.handshake_complete:
+            self.transport.abort()  # a client waits for the answer before it says more (RFC 6455 §4.1)
+        else:
+            super().data_received(data)
+
+    def handle_cont(self, event: Frame) -> None:
+        if len(self.frames) < FRAGMENTS:
+            super().handle_cont(event)
+        else:  # empty ones add nothing to the size that is limited, but each takes memory
+            self.fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not decodable(self.frames):
+            # uvicorn would log it as a mistake of ours, and fail where the client has closed by its next frame.
+            self.fail(CloseCode.INVALID_DATA, "not UTF-8")
+        else:
+            super().send_receive_event_to_app()
+
+    def fail(self, code: CloseCode, reason: str) -> None:
+        self.frames = []
+        if not self.close_sent:
+            self.conn.fail(code, reason)
+            self.handle_parser_exception()
+
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
         self.transport.abort()
@@ -98,6 +125,14 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
 
     def ended(self) -> bool:
         return self.disconnected or self.conn.state is not OPEN or self.transport.is_closing()
+
+
+def decodable(parts: list[bytes]) -> bool:
+    try:
+        b"".join(parts).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def transport_of(scope: Scope) -> Abortable:

