@@ -102,12 +102,13 @@ class Load:
 
     async def run(self, name: str, server: Running, port: int) -> float:
         pid = server.process.pid
-        before = memory(pid)
+        before, began = memory(pid), cpu_seconds(pid)
         async with crowd(name, port, self.servers) as order:
             opened = await order(do="open", count=self.sockets)
             await asyncio.sleep(SETTLE_SECONDS)
-            after = memory(pid)
+            after, settled = memory(pid), cpu_seconds(pid)
             flooded = await order(do="flood", messages=self.messages, window=WINDOW)
+            busy = cpu_seconds(pid) - settled
             paced = await order(do="pace", messages=self.paced, rate=PACE)
         server.check()
         self.kept.setdefault(name, []).append(
@@ -115,6 +116,8 @@ class Load:
                 "kb_a_socket": (after - before) / self.sockets,
                 "mb": after / 1000,
                 "opened_a_second": self.sockets / opened["seconds"],
+                "cpu_us_an_opening": (settled - began) / self.sockets * 1e6,
+                "cpu_us_a_message": busy / self.messages * 1e6,
                 "p50_ms": paced["p50_ms"],
                 "p99_ms": paced["p99_ms"],
                 "flood_p99_ms": flooded["p99_ms"],
@@ -133,6 +136,12 @@ def memory(pid: int) -> float:
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1.024
     raise RuntimeError(f"/proc/{pid}/smaps_rollup says nothing of Pss")
+
+
+def cpu_seconds(pid: int) -> float:
+    """What the process has used so far, which does not depend on what else the machine does."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager
