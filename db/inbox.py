@@ -1,6 +1,7 @@
-"""A user's inbox as the gateway reads it, and what a reader may change in it (db/sql/inbox.sql).
+"""A user's inbox as it is read, and what its reader may change in it (db/sql/inbox.sql).
 
 The in-app worker's insert is in db/delivery.py. An item counts as unread while it is neither read nor archived.
+What belongs together in a change is in db/inbox_changes.py.
 """
 
 import json
@@ -27,10 +28,19 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The items that a statement changed, and how many of them had been unread."""
+    """The items that a statement changed, and for how many of them that changes the count of unread ones."""
 
     seqs: list[int]
-    were_unread: int
+    counting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an item stands, without what it says."""
+
+    seq: int
+    read: bool
+    archived: bool
 
 
 async def counters(conn: Executor, user_id: str) -> Counters:
@@ -53,10 +63,9 @@ async def latest(conn: Executor, user_id: str, span: tuple[int, int], limit: int
     return [item_of(row) for row in reversed(await conn.fetch(SQL["latest"], user_id, *span, limit))]
 
 
-async def marks(conn: Executor, user_id: str, span: tuple[int, int]) -> tuple[list[int], list[int]]:
-    """Which seqs of a span are read, and which are archived."""
-    rows = await conn.fetch(SQL["marks"], user_id, *span)
-    return [row["seq"] for row in rows if row["read"]], [row["seq"] for row in rows if row["archived"]]
+async def marks(conn: Executor, user_id: str, span: tuple[int, int]) -> list[Standing]:
+    """The items of a span, oldest first."""
+    return [Standing(*row) for row in await conn.fetch(SQL["marks"], user_id, *span)]
 
 
 async def lock(conn: Executor, user_id: str) -> Counters:
@@ -72,12 +81,24 @@ async def mark_read_up_to(conn: Executor, user_id: str, seq: int) -> Changed:
     return changed(await conn.fetch(SQL["mark_read_up_to"], user_id, seq))
 
 
+async def mark_unread(conn: Executor, user_id: str, seqs: Iterable[int]) -> Changed:
+    return changed(await conn.fetch(SQL["mark_unread"], user_id, list(seqs)))
+
+
 async def archive(conn: Executor, user_id: str, seqs: Iterable[int]) -> Changed:
     return changed(await conn.fetch(SQL["archive"], user_id, list(seqs)))
 
 
-async def count_down(conn: Executor, user_id: str, were_unread: int) -> Counters:
-    return counters_of(await conn.fetchrow(SQL["count_down"], user_id, were_unread))
+async def archive_up_to(conn: Executor, user_id: str, seq: int) -> Changed:
+    return changed(await conn.fetch(SQL["archive_up_to"], user_id, seq))
+
+
+async def unarchive(conn: Executor, user_id: str, seqs: Iterable[int]) -> Changed:
+    return changed(await conn.fetch(SQL["unarchive"], user_id, list(seqs)))
+
+
+async def recount(conn: Executor, user_id: str, difference: int) -> Counters:
+    return counters_of(await conn.fetchrow(SQL["recount"], user_id, difference))
 
 
 def counters_of(row: Record | None) -> Counters:
@@ -85,7 +106,7 @@ def counters_of(row: Record | None) -> Counters:
 
 
 def changed(rows: list[Record]) -> Changed:
-    return Changed(sorted(row["seq"] for row in rows), sum(row["was_unread"] for row in rows))
+    return Changed(sorted(row["seq"] for row in rows), sum(row["counts"] for row in rows))
 
 
 def item_of(row: Record) -> InboxItem:

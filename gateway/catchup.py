@@ -38,7 +38,7 @@ async def catch_up(reader: Reader, session: Session, send: Send) -> None:
         frames = session.begin(await inbox.counters(conn, session.user_id))
         low, high = session.marks_span()
         if low < high:
-            frames += session.marked(*await inbox.marks(conn, session.user_id, (low, high)))
+            frames += session.marked(await inbox.marks(conn, session.user_id, (low, high)))
         frames += await read_page(conn, session)
     await send(frames)
     while session.reading:

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from outbox.inbox import InboxItem
+from db.inbox_changes import MAX_SEQS, Change, Listed, Mark, UpTo
+from outbox.inbox import InboxChange, InboxItem
 
 SUBPROTOCOL = "outbox.v1"
 MAX_FRAME_BYTES = 65_536
-MAX_SEQS = 500
 MAX_DETAIL = 200
 MAX_REASON_BYTES = 123  # RFC 6455 §5.5: a control frame holds 125, the code takes two
 
@@ -56,21 +56,54 @@ class Auth(FromClient):
     cursor: Seq | None = None
 
 
-class Read(FromClient):
-    type: Literal["read"]
+class Items(FromClient):
+    """A change of some items."""
+
+    MARK: ClassVar[Mark]
     seqs: Seqs
 
+    def change(self) -> Change:
+        return Listed(self.MARK, self.seqs)
 
-class ReadAll(FromClient):
-    """Everything up to a seq, so that what arrives meanwhile stays unread."""
 
-    type: Literal["read_all"]
+class Read(Items):
+    MARK = Mark.READ
+    type: Literal["read"]
+
+
+class Unread(Items):
+    MARK = Mark.UNREAD
+    type: Literal["unread"]
+
+
+class Archive(Items):
+    MARK = Mark.ARCHIVED
+    type: Literal["archive"]
+
+
+class Unarchive(Items):
+    MARK = Mark.UNARCHIVED
+    type: Literal["unarchive"]
+
+
+class All(FromClient):
+    """A change of everything up to a seq, so that what arrives meanwhile stays as it is."""
+
+    MARK: ClassVar[Literal[Mark.READ, Mark.ARCHIVED]]
     up_to: Seq
 
+    def change(self) -> Change:
+        return UpTo(self.MARK, self.up_to)
 
-class Archive(FromClient):
-    type: Literal["archive"]
-    seqs: Seqs
+
+class ReadAll(All):
+    MARK = Mark.READ
+    type: Literal["read_all"]
+
+
+class ArchiveAll(All):
+    MARK = Mark.ARCHIVED
+    type: Literal["archive_all"]
 
 
 class Ping(FromClient):
@@ -79,10 +112,10 @@ class Ping(FromClient):
     type: Literal["ping"]
 
 
-Change = Read | ReadAll | Archive
-CLIENT_FRAME: TypeAdapter[Auth | Change | Ping] = TypeAdapter(
-    Annotated[Auth | Change | Ping, Field(discriminator="type")]
-)
+ChangeFrame = Read | Unread | ReadAll | Archive | Unarchive | ArchiveAll
+ClientFrame = Auth | ChangeFrame | Ping
+CLIENT_FRAME: TypeAdapter[ClientFrame] = TypeAdapter(Annotated[ClientFrame, Field(discriminator="type")])
+TYPES = ", ".join(get_args(frame.model_fields["type"].annotation)[0] for frame in get_args(ClientFrame))
 
 
 class ToClient(BaseModel):
@@ -109,12 +142,14 @@ class Notification(InboxItem):
 
 
 class Changed(ToClient):
-    """Items now read or archived, by seq. Saying so twice does no harm."""
+    """How items stand now, by seq. Saying so twice does no harm."""
 
     type: Literal["changed"] = "changed"
-    read: list[int]
-    archived: list[int]
-    unread: int
+    read: list[int] = []
+    unread_again: list[int] = []
+    archived: list[int] = []
+    unarchived: list[int] = []
+    unread: int  # the count
     version: int
 
 
@@ -151,7 +186,7 @@ class BadFrameError(Exception):
     """The client sent what is no frame. The message says why, in a line."""
 
 
-def parse(text: str | None) -> Auth | Change | Ping:
+def parse(text: str | None) -> ClientFrame:
     """A client's frame; None stands for a binary one. Raises BadFrameError."""
     if text is None:
         raise BadFrameError("frames are JSON text, not binary")
@@ -164,7 +199,7 @@ def parse(text: str | None) -> Auth | Change | Ping:
 def describe(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     if first["type"] in {"union_tag_invalid", "union_tag_not_found"}:
-        return "type: must be one of auth, read, read_all, archive, ping"
+        return f"type: must be one of {TYPES}"
     where = ".".join(str(part) for part in first["loc"])
     return f"{where}: {first['msg']}"[:MAX_DETAIL] if where else first["msg"]
 
@@ -172,3 +207,14 @@ def describe(error: ValidationError) -> str:
 def notification(item: InboxItem, unread: int, version: int) -> Notification:
     # The item was validated where it came in; this runs once a frame.
     return Notification.model_construct(**item.__dict__, unread=unread, version=version)
+
+
+def changed(change: InboxChange) -> Changed:
+    return Changed(
+        read=change.read,
+        unread_again=change.unread_again,
+        archived=change.archived,
+        unarchived=change.unarchived,
+        unread=change.unread,
+        version=change.version,
+    )

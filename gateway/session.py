@@ -8,8 +8,8 @@ and hints that come meanwhile are held back and then passed through the same sie
 an item goes out only if its seq is above the last one sent, a count only with a higher version.
 """
 
-from db.inbox import Counters
-from gateway.protocol import Changed, ServerFrame, Synced, Welcome, notification
+from db.inbox import Counters, Standing
+from gateway.protocol import Changed, ServerFrame, Synced, Welcome, changed, notification
 from outbox.inbox import InboxChange, InboxItem
 
 PAGE = 50
@@ -100,11 +100,20 @@ class Session:
         """Items that the client may hold, and of whose reading it may not have been told. Empty on a fresh start."""
         return max(0, self._from - MARKS), self._from
 
-    def marked(self, read: list[int], archived: list[int]) -> list[ServerFrame]:
-        if not read and not archived:
+    def marked(self, items: list[Standing]) -> list[ServerFrame]:
+        """All that the client needs to put right what it holds, whatever that is."""
+        if not items:
             return []
-        goal = self._goal
-        return [Changed(read=read, archived=archived, unread=goal.unread, version=goal.version)]
+        return [
+            Changed(
+                read=[item.seq for item in items if item.read],
+                unread_again=[item.seq for item in items if not item.read],
+                archived=[item.seq for item in items if item.archived],
+                unarchived=[item.seq for item in items if not item.archived],
+                unread=self._goal.unread,
+                version=self._goal.version,
+            )
+        ]
 
     def items_span(self) -> Span:
         """Where the next page is to be read."""
@@ -142,15 +151,13 @@ class Session:
         if change.item:
             self.seq = change.item.seq
             return [notification(change.item, change.unread, change.version)]
-        return [
-            Changed(read=change.read, archived=change.archived, unread=change.unread, version=change.version)
-        ]
+        return [changed(change)]
 
     def _follows(self, change: InboxChange) -> bool:
         """Whether the change says all that happened. One too big to list its items says nothing but its version."""
         if change.item:
             return change.item.seq == self.seq + 1
-        return bool(change.read or change.archived)
+        return bool(change.read or change.unread_again or change.archived or change.unarchived)
 
     def _fall_behind(self) -> None:
         # While a read is under way it may have looked before this happened, so another must follow.

@@ -18,8 +18,8 @@ from gateway.metrics import BAD_FRAMES, CLOSED, FRAMES
 from gateway.protocol import (
     Auth,
     BadFrameError,
-    Change,
     Changed,
+    ChangeFrame,
     Close,
     Closing,
     Error,
@@ -148,18 +148,19 @@ class Socket:
         closing = Closing(Close.TOKEN_EXPIRED, "the token has expired")
         return asyncio.get_running_loop().call_later(max(0.0, seconds), self.close, closing)
 
-    async def _change(self, change: Change) -> None:
+    async def _change(self, frame: ChangeFrame) -> None:
         try:
-            counters, told = await self._board.change(self.user_id, change)
+            applied = await self._board.change(self.user_id, frame)
         except OUTAGES as error:
             log.warning("gateway.change_failed", error=describe(error))
-            self._enqueue(Error(code="unavailable", detail=f"{change.type}: not done; try again later"))
+            self._enqueue(Error(code="unavailable", detail=f"{frame.type}: not done; try again later"))
             return
-        if told:
+        if applied.hint:
             return  # the answer is the frame that all of the user's sockets get
-        self.suspect(counters.version)
+        now = applied.counters
+        self.suspect(now.version)
         if not self._session.behind:
-            self._enqueue(Changed(read=[], archived=[], unread=counters.unread, version=counters.version))
+            self._enqueue(Changed(unread=now.unread, version=now.version))
 
     def _enqueue(self, frame: ServerFrame) -> None:
         if self.closing:

@@ -4,20 +4,18 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError
-
 from db import inbox
-from db.inbox import Counters
+from db.inbox_changes import Applied, apply
 from db.pool import Pool
-from gateway import changes
 from gateway.catchup import Reader
 from gateway.hub import Hub
 from gateway.metrics import CHANGES, HEALED, OPENED, SOCKETS, USERS
-from gateway.protocol import Change, Close, Closing
+from gateway.protocol import ChangeFrame, Close, Closing
 from outbox.inbox import InboxChange
+from outbox.inbox_hints import publish
 from outbox.log import get
 from outbox.nodes import Nodes
-from outbox.service import describe, wait
+from outbox.service import wait
 from outbox.settings import Settings
 
 if TYPE_CHECKING:
@@ -70,22 +68,18 @@ class Switchboard:
         for socket in list(self._sockets.get(user_id, ())):
             socket.hint(change)
 
-    async def change(self, user_id: str, change: Change) -> tuple[Counters, InboxChange | None]:
+    async def change(self, user_id: str, frame: ChangeFrame) -> Applied:
         """Carry out a client's change and tell all of the user's sockets, here and on other gateways.
 
-        Raises as changes.apply does. A hint that cannot be published is only late: the others reconcile.
+        One transaction. Raises one of db.pool.OUTAGES when Postgres does not answer.
         """
-        counters, hint = await changes.apply(self._pool, user_id, change)
-        CHANGES.labels(change.type, "done" if hint else "nothing").inc()
-        if hint:
-            self.tell(user_id, hint)  # Redis brings it again; the sessions drop what they know
-            try:
-                channel = self.settings.keys.user(user_id)
-                async with self._nodes.at(channel) as redis:
-                    await redis.publish(channel, hint.model_dump_json())
-            except (RedisError, OSError) as error:
-                log.warning("gateway.publish_failed", error=describe(error))
-        return counters, hint
+        async with self._pool.acquire() as conn, conn.transaction():
+            applied = await apply(conn, user_id, frame.change())
+        CHANGES.labels(frame.type, "done" if applied.hint else "nothing").inc()
+        if applied.hint:
+            self.tell(user_id, applied.hint)  # Redis brings it again; the sessions drop what they know
+            await publish(self._nodes, self.settings.keys, user_id, applied.hint)
+        return applied
 
     async def reconcile(self) -> float:
         """Compare what Postgres has with what the sockets know, and wake those behind: a hint may be lost, as

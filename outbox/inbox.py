@@ -1,4 +1,4 @@
-"""An in-app inbox: its items, and the hint that it changed. Written by the in-app worker, read by the gateway."""
+"""An in-app inbox: its items, and the hint that it changed."""
 
 from datetime import datetime
 from typing import Any
@@ -36,4 +36,6 @@ class InboxChange(BaseModel):
     unread: int
     item: InboxItem | None = None  # a new one
     read: list[int] = Field(default_factory=list)  # items now read, by seq
+    unread_again: list[int] = Field(default_factory=list)
     archived: list[int] = Field(default_factory=list)
+    unarchived: list[int] = Field(default_factory=list)

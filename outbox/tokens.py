@@ -13,6 +13,14 @@ from outbox.settings import Settings
 ALGORITHM = "HS256"
 
 
+class Via(StrEnum):
+    """What somebody came in with."""
+
+    TOKEN = "token"  # noqa: S105 - a word, no password
+    KEY = "key"
+    COMMAND = "command"  # of the command line, by whoever has the service's login
+
+
 class Scope(StrEnum):
     PRODUCER = "producer"  # may create notifications and follow them
     BOUNCES = "bounces"  # may hand in mails that came back, and nothing else
@@ -27,6 +35,7 @@ class Identity:
     subject: str
     scopes: frozenset[str]
     expires_at: datetime
+    via: Via = Via.TOKEN
 
 
 def issue(settings: Settings, subject: str, scope: Scope, lifetime: timedelta) -> str:

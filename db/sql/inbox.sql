@@ -28,11 +28,11 @@ JOIN notify.notifications n ON n.id = i.notification_id
 ORDER BY i.seq DESC
 
 -- name: marks
--- Which items of a range are read or archived, for a client that may have missed being told. A short range of
--- the primary key; the bounds are the caller's.
+-- How the items of a range stand, for a client that may have missed being told. A short range of the primary key;
+-- the bounds are the caller's.
 SELECT seq, read_at IS NOT NULL AS read, archived_at IS NOT NULL AS archived
 FROM notify.inbox
-WHERE user_id = $1 AND seq > $2 AND seq <= $3 AND (read_at IS NOT NULL OR archived_at IS NOT NULL)
+WHERE user_id = $1 AND seq > $2 AND seq <= $3
 ORDER BY seq
 
 -- name: lock
@@ -46,23 +46,41 @@ SELECT last_seq, unread, version FROM notify.inbox_counters WHERE user_id = $1 F
 -- unread. Primary key, one probe a seq.
 UPDATE notify.inbox SET read_at = clock_timestamp()
 WHERE user_id = $1 AND seq = ANY ($2::bigint[]) AND read_at IS NULL
-RETURNING seq, archived_at IS NULL AS was_unread
+RETURNING seq, archived_at IS NULL AS counts
 
 -- name: mark_read_up_to
 -- Under the lock. Everything unread up to a seq that the client has seen: what comes later stays unread.
 -- One range of the primary key.
 UPDATE notify.inbox SET read_at = clock_timestamp()
 WHERE user_id = $1 AND seq <= $2 AND read_at IS NULL
-RETURNING seq, archived_at IS NULL AS was_unread
+RETURNING seq, archived_at IS NULL AS counts
+
+-- name: mark_unread
+-- Under the lock. Only what was read. Primary key, one probe a seq.
+UPDATE notify.inbox SET read_at = NULL
+WHERE user_id = $1 AND seq = ANY ($2::bigint[]) AND read_at IS NOT NULL
+RETURNING seq, archived_at IS NULL AS counts
 
 -- name: archive
 -- Under the lock. Only what was not archived; read_at stays as it is. Primary key, one probe a seq.
 UPDATE notify.inbox SET archived_at = clock_timestamp()
 WHERE user_id = $1 AND seq = ANY ($2::bigint[]) AND archived_at IS NULL
-RETURNING seq, read_at IS NULL AS was_unread
+RETURNING seq, read_at IS NULL AS counts
 
--- name: count_down
+-- name: archive_up_to
+-- Under the lock. Everything up to a seq that the client has seen. One range of the primary key.
+UPDATE notify.inbox SET archived_at = clock_timestamp()
+WHERE user_id = $1 AND seq <= $2 AND archived_at IS NULL
+RETURNING seq, read_at IS NULL AS counts
+
+-- name: unarchive
+-- Under the lock. Only what was archived: what was unread then is unread again. Primary key, one probe a seq.
+UPDATE notify.inbox SET archived_at = NULL
+WHERE user_id = $1 AND seq = ANY ($2::bigint[]) AND archived_at IS NOT NULL
+RETURNING seq, read_at IS NULL AS counts
+
+-- name: recount
 -- Under the lock, in the same transaction as the change of the items; not called where nothing changed.
-UPDATE notify.inbox_counters SET unread = unread - $2, version = version + 1
+UPDATE notify.inbox_counters SET unread = unread + $2, version = version + 1
 WHERE user_id = $1
 RETURNING last_seq, unread, version

@@ -97,8 +97,10 @@ function take(frame) {
       count(frame);
       break;
     case "changed":
-      mark(frame.read, "read");
-      mark(frame.archived, "archived");
+      mark(frame.read, "read", true);
+      mark(frame.unread_again, "read", false);
+      mark(frame.archived, "archived", true);
+      mark(frame.unarchived, "archived", false);
       count(frame);
       break;
     case "synced":
@@ -134,13 +136,13 @@ function put(frame) {
   if (items.size > SHOWN) drop(Math.min(...items.keys()));
 }
 
-function mark(seqs, what) {
+function mark(seqs, what, is) {
   for (const seq of seqs) {
     const item = items.get(seq);
     if (!item) continue;
-    item[what] = true;
+    item[what] = is;
     item.node.classList.toggle("new", !item.read);
-    if (item.archived) drop(seq);
+    item.node.hidden = item.archived;
   }
 }
 

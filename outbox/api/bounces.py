@@ -7,17 +7,18 @@ Safe to repeat: a report counts once.
 
 import asyncio
 from collections.abc import Sequence
+from typing import Literal
 from uuid import UUID
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from db.pool import Pool, PooledConnection
 from db.reports import Mail, Report, mails_of, take_in
 from db.suppressions import Suppression, suppress
 from outbox import verp
-from outbox.api.auth import require
+from outbox.api.contract import Contract, Endpoint
 from outbox.api.delivery_reports import READ_BYTES, DeliveryReport, read
 from outbox.api.raw import read_beginning
 from outbox.log import get
@@ -28,6 +29,26 @@ log = get("api")
 
 PROVIDER = "rfc3464"
 ACQUIRE_SECONDS = 5.0
+RECIPIENT_CHARACTERS = 500
+
+
+class Envelope(BaseModel):
+    """`recipient`: the address that the mail came to, where the mail server knows it."""
+
+    recipient: str = ""
+
+
+class Result(BaseModel):
+    """What the timeline got, or why nothing."""
+
+    result: Literal["bounced", "delayed", "arrived", "repeated", "no_report", "not_ours"]
+
+
+TAKE = Contract(
+    *("take_bounce", "Hand in a mail that came back", {202: Result}, (Scope.BOUNCES, Scope.PRODUCER)),
+    query=Envelope,
+    takes="message/rfc822",
+)
 
 
 class Bounces:
@@ -35,14 +56,13 @@ class Bounces:
         self.settings, self.pool = settings, pool
         self.key = settings.link_key("bounce")
 
-    def routes(self) -> list[Route]:
-        return [Route("/v1/bounces", self.take, methods=["POST"])]
+    def routes(self) -> list[Endpoint]:
+        return [Endpoint("POST", "/v1/bounces", self.take, TAKE)]
 
     async def take(self, request: Request) -> Response:
         """Always taken, once the token holds: a mail that is no report must not make the mail server try again."""
-        require(request, self.settings, Scope.BOUNCES, Scope.PRODUCER)
         raw = await read_beginning(request, READ_BYTES)
-        envelope_to = request.query_params.get("recipient", "")[:500]
+        envelope_to = request.query_params.get("recipient", "")[:RECIPIENT_CHARACTERS]
         report = await asyncio.to_thread(read, raw, envelope_to)
         result = await self.write(report) if report else "no_report"
         log.info("api.bounce_taken", result=result, status=report.status if report else None)

@@ -12,10 +12,11 @@ from db import channels
 from db.channels import Change, Channel, NewChannel
 from db.pool import Pool
 from outbox.api.body import parse_object, read_json_bytes
-from outbox.api.contract import Contract, Endpoint
+from outbox.api.contract import Contract, Endpoint, caller
 from outbox.api.notifications import ACQUIRE_SECONDS, PrettyResponse
 from outbox.api.problems import ProblemError, refused
 from outbox.api.reading import read
+from outbox.audit import record
 from outbox.channel_config import broken_rules, without_secrets
 from outbox.envelope import ChannelName
 from outbox.errors import InvalidNotificationError
@@ -107,8 +108,10 @@ class Channels:
     async def add(self, request: Request) -> Response:
         body = read(Added, parse_object(await read_json_bytes(request, BODY_BYTES)))
         check_config(body.kind, body.config)
-        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             added = await channels.add(conn, NewChannel(**body.model_dump()))
+            if added:
+                await record(conn, caller(request), "channel.add", added.name, {"after": told(added)})
         if added is None:
             raise ProblemError(
                 409, "channel-exists", f"There is a channel {body.name} already; PATCH changes it."
@@ -132,8 +135,11 @@ class Channels:
         found = await self.find(name)
         if body.config is not None:
             check_config(found.kind, body.config)
-        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             changed = await channels.change(conn, Change(name, version, **body.model_dump()))
+            if changed:
+                detail = {"before": told(found), "after": told(changed)}
+                await record(conn, caller(request), "channel.change", name, detail)
         if changed is None:
             raise changed_meanwhile(found)
         return shown(changed)
@@ -143,8 +149,9 @@ class Channels:
         name, version = request.path_params["name"], wanted_version(request)
         found = await self.find(name)
         try:
-            async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
-                removed = await channels.remove(conn, name, version)
+            async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
+                if removed := await channels.remove(conn, name, version):
+                    await record(conn, caller(request), "channel.remove", name, {"before": told(found)})
         except asyncpg.RestrictViolationError as error:
             raise ProblemError(409, "channel-in-use", f"{error}. {error.hint or ''}".strip()) from None
         except asyncpg.LockNotAvailableError:
@@ -217,6 +224,11 @@ def changed_meanwhile(found: Channel) -> ProblemError:
 def shown(channel: Channel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     tagged = {"ETag": f'"{channel.version}"', "Cache-Control": "no-store"} | (headers or {})
     return PrettyResponse(described(channel), status, headers=tagged)
+
+
+def told(channel: Channel) -> dict[str, Any]:
+    """As the audit log has it."""
+    return {name: value for name, value in described(channel).items() if name not in {"name", "updated_at"}}
 
 
 def described(channel: Channel) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from outbox import audit
 from outbox.tokens import Identity, Scope
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -27,19 +28,34 @@ class Contract:
     own: bool = False
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
+    # Whether it leaves an entry in the audit log. By itself: what administrators alone may change (`acts`).
+    audited: bool | None = None
     headers: Mapping[str, str] = field(default_factory=dict)  # request headers it reads, with what they mean
     problems: tuple[
         int, ...
-    ] = ()  # beside 401, 403, 413, 415, 422, 429, 500 and 503, which follow from the rest
+    ] = ()  # beside 400, 401, 403, 413, 415, 422, 429, 500 and 503, which follow from the rest
+    sends: Mapping[str, str] = field(default_factory=dict)  # headers of a good answer, with what they mean
+    path: type[BaseModel] | None = None  # parameters of the path whose names do not say what they are
+    takes: str = "application/json"  # the media type of a body; without a model it is taken as it is
+    gives: str = "application/json"  # the media type of a good answer
+
+    def acts(self, method: str) -> bool:
+        by_scope = method != "GET" and self.scopes == (Scope.ADMIN,)
+        return by_scope if self.audited is None else self.audited
 
 
 class Endpoint(Route):
-    """A route with its contract. The caller is known, and allowed to be here, before the handler runs."""
+    """A route with its contract. The caller is known, and allowed to be here, before the handler runs; what an
+    administrator did is in the audit log before the answer leaves."""
 
     def __init__(self, method: str, path: str, handler: Handler, contract: Contract) -> None:
         async def guarded(request: Request) -> Response:
-            request.state.caller = await request.app.state.guard.admit(request, contract)
-            return await handler(request)
+            guard = request.app.state.guard
+            request.state.caller = await guard.admit(request, contract)
+            if not contract.acts(method):
+                return await handler(request)
+            entry = audit.begin(request.headers.get("x-request-id"))
+            return guard.audited(entry, await handler(request))  # type: ignore[no-any-return]  # state has no types
 
         super().__init__(path, guarded, methods=[method], name=contract.id)
         self.contract = contract

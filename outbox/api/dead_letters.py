@@ -5,19 +5,18 @@ import binascii
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from db import dead
-from db.dead import DeadLetter, Order, Place, Treated
+from db.dead import DeadLetter, Order, Place
 from db.pool import Executor, Pool
-from outbox.api.auth import require
 from outbox.api.body import parse_object, read_json_bytes
+from outbox.api.contract import Contract, Endpoint
 from outbox.api.problems import refused
 from outbox.api.reading import read
 from outbox.errors import InvalidNotificationError
@@ -79,22 +78,93 @@ class Treatment(BaseModel):
         return Order(self.limit, self.dry_run, self.per_second)
 
 
+class Shown(BaseModel):
+    """A dead letter. `undecodable`: a stream entry that was no envelope; it has no notification."""
+
+    id: UUID
+    notification_id: UUID | None
+    event_type: str | None
+    channel: str
+    error_class: str
+    reason: str
+    attempts: int
+    stream: str | None
+    entry_id: str | None
+    undecodable: bool
+    payload: dict[str, Any] | None
+    failed_at: AwareDatetime
+    redriven_at: AwareDatetime | None
+    discarded_at: AwareDatetime | None
+
+
+class Listed(BaseModel):
+    dead_letters: list[Shown]
+    next_cursor: str | None
+
+
+class Kind(BaseModel):
+    channel: str
+    error_class: str
+    letters: int
+
+
+class Counted(BaseModel):
+    total: int
+    kinds: list[Kind]
+
+
+class Answered(BaseModel):
+    """What became of one letter; in a dry run, what would."""
+
+    id: UUID
+    channel: str
+    answer: Literal[
+        "redriven",
+        "discarded",
+        "undecodable",
+        "before",
+        "gone",
+        "delivered",
+        "underway",
+        "canceled",
+        "expired",
+    ]
+    detail: str
+
+
+class Treated(BaseModel):
+    dry_run: bool
+    dead_letters: list[Answered]
+
+
+ADMIN = (Scope.ADMIN,)
+PATH = "/v1/dead-letters"
+LIST = Contract("list_dead_letters", "List dead letters", {200: Listed}, ADMIN, query=Listing)
+COUNT = Contract("count_dead_letters", "Count dead letters by kind", {200: Counted}, ADMIN, query=Choice)
+REDRIVE = Contract(
+    "redrive_dead_letters", "Send dead letters on their way again", {200: Treated}, ADMIN, body=Treatment
+)
+DISCARD = Contract(
+    "discard_dead_letters", "Put dead letters out of the lists", {200: Treated}, ADMIN, body=Treatment
+)
+
+
 class DeadLetters:
     """The handlers, and what they share: the settings and the service's pool."""
 
     def __init__(self, settings: Settings, pool: Pool) -> None:
         self.settings, self.pool = settings, pool
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Endpoint]:
         return [
-            Route("/v1/dead-letters", self.list, methods=["GET"]),
-            Route("/v1/dead-letters:count", self.count, methods=["GET"]),
-            Route("/v1/dead-letters:redrive", self.redrive, methods=["POST"]),
-            Route("/v1/dead-letters:discard", self.discard, methods=["POST"]),
+            Endpoint("GET", PATH, self.list, LIST),
+            Endpoint("GET", f"{PATH}:count", self.count, COUNT),
+            Endpoint("POST", f"{PATH}:redrive", self.redrive, REDRIVE),
+            Endpoint("POST", f"{PATH}:discard", self.discard, DISCARD),
         ]
 
     async def list(self, request: Request) -> Response:
-        require(request, self.settings, Scope.ADMIN)
+        """The newest first. A redriven or discarded one is left out, unless `closed` asks for it."""
         query = read(Listing, dict(request.query_params))
         after = parse_cursor(query.cursor) if query.cursor else None
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
@@ -106,24 +176,24 @@ class DeadLetters:
         return private({"dead_letters": list(map(shown, page)), "next_cursor": cursor})
 
     async def count(self, request: Request) -> Response:
-        require(request, self.settings, Scope.ADMIN)
         query = read(Choice, dict(request.query_params))
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             kinds = await dead.count_dead(conn, query.filter())
         return private({"total": sum(kind.letters for kind in kinds), "kinds": list(map(asdict, kinds))})
 
     async def redrive(self, request: Request) -> Response:
+        """By `ids`, or those that a `filter` finds, the oldest first. Each is answered; `dry_run` changes nothing."""
         return await self.treat(request, dead.redrive)
 
     async def discard(self, request: Request) -> Response:
+        """By `ids`, or those that a `filter` finds, the oldest first. They stay in the table, and are not sent."""
         return await self.treat(request, dead.discard)
 
     async def treat(
         self,
         request: Request,
-        how: Callable[[Executor, dead.Filter | Sequence[UUID], Order], Awaitable[Sequence[Treated]]],
+        how: Callable[[Executor, dead.Filter | Sequence[UUID], Order], Awaitable[Sequence[dead.Treated]]],
     ) -> Response:
-        require(request, self.settings, Scope.ADMIN)
         asked = read(Treatment, parse_object(await read_json_bytes(request, BODY_BYTES)))
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             answers = await how(conn, asked.which, asked.order)

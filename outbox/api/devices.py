@@ -2,21 +2,23 @@
 
 import re
 from typing import Any
+from uuid import UUID
 
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from db import push
 from db.pool import Pool
 from db.push import Device, Platform
-from outbox.api.auth import require_for
 from outbox.api.body import parse_object, read_json_bytes
+from outbox.api.contract import Contract, Endpoint
 from outbox.api.notifications import ACQUIRE_SECONDS
 from outbox.api.problems import invalid
 from outbox.envelope import UNPRINTABLE
 from outbox.errors import InvalidNotificationError
 from outbox.settings import Settings
+from outbox.tokens import Scope
 
 BODY_BYTES = 16 * 1024
 # APNs: hexadecimal, of a length that Apple does not promise. FCM: opaque; no more than the unique index holds.
@@ -27,6 +29,34 @@ TOKENS = {
 SHAPES = {Platform.APNS: "hexadecimal", Platform.FCM: "1 to 2000 of the characters A-Z a-z 0-9 _ : . ~ = + -"}
 
 
+class Given(BaseModel):
+    """A device as an app tells it; the rules are those of `read`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    platform: Platform
+    token: str
+
+
+class Shown(BaseModel):
+    """A device. `registered_at`: when the app last said that this is its token."""
+
+    id: UUID
+    platform: Platform
+    token: str
+    registered_at: AwareDatetime
+
+
+class Listed(BaseModel):
+    devices: list[Shown]
+
+
+OWN = (Scope.USER, Scope.PRODUCER)
+LIST = Contract("list_devices", "List a user's devices", {200: Listed}, OWN, own=True)
+PUT = Contract("register_device", "Register a device", {200: Shown}, OWN, own=True, body=Given)
+DELETE = Contract("forget_device", "Forget a device", {204: None}, OWN, own=True)
+
+
 class Devices:
     """A user may speak for itself, a producer for every user."""
 
@@ -34,22 +64,24 @@ class Devices:
         self.settings = settings
         self.pool = pool
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Endpoint]:
         path = "/v1/users/{user_id:path}/devices"  # an id is the producer's own, and may hold slashes
         return [
-            Route(path, self.list, methods=["GET"]),
-            Route(path, self.put, methods=["PUT"]),
-            Route(path + "/{token}", self.delete, methods=["DELETE"]),
+            Endpoint("GET", path, self.list, LIST),
+            Endpoint("PUT", path, self.put, PUT),
+            Endpoint("DELETE", path + "/{token}", self.delete, DELETE),
         ]
 
     async def list(self, request: Request) -> Response:
+        """The newest first."""
         user_id = self.user(request)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             devices = await push.devices_of(conn, user_id)
         return answer({"devices": [shown(device) for device in devices]})
 
     async def put(self, request: Request) -> Response:
-        """Known or new: it is this user's now. Safe to repeat."""
+        """Known or new: it is this user's now. Safe to repeat. A token of APNs is hexadecimal; one of FCM is of
+        letters, digits and _ : . ~ = + -"""
         user_id = self.user(request)
         platform, token = read(parse_object(await read_json_bytes(request, BODY_BYTES)))
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
@@ -66,7 +98,6 @@ class Devices:
     def user(self, request: Request) -> str:
         """Whose devices. Raises ProblemError."""
         user_id: str = request.path_params["user_id"]
-        require_for(request, self.settings, user_id)
         if not 1 <= len(user_id) <= 200 or UNPRINTABLE.search(user_id):
             raise invalid(InvalidNotificationError("user_id", "must be 1 to 200 printable characters"))
         return user_id

@@ -3,19 +3,19 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from db import notifications
 from db.pool import Pool
 from outbox.api import status, why
-from outbox.api.auth import require
 from outbox.api.body import parse_object, read_json_bytes
-from outbox.api.intake import Accepted, accept, accept_batch, read_batch, read_one
+from outbox.api.contract import Contract, Endpoint
+from outbox.api.intake import BATCH, KEY_HEADER, Accepted, accept, accept_batch, read_batch, read_one
 from outbox.api.problems import ProblemError, invalid
 from outbox.envelope import Notification
 from outbox.errors import InvalidNotificationError
@@ -27,6 +27,59 @@ BATCH_BYTES = 16 * 1024 * 1024  # a thousand notifications of 16 KiB
 ACQUIRE_SECONDS = 5.0
 
 
+class Linked(BaseModel):
+    """A notification that is committed, and where to follow it."""
+
+    id: UUID
+    status_url: str
+
+
+class Batch(BaseModel):
+    """All of them are taken, or none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    notifications: Annotated[list[Notification], Field(min_length=1, max_length=BATCH)]
+
+
+class Entry(Linked):
+    """`replayed`: its dedup_key was taken, and this is the first one's id."""
+
+    replayed: bool
+
+
+class Taken(BaseModel):
+    notifications: list[Entry]
+
+
+PRODUCER = (Scope.PRODUCER,)
+LOCATION = {"Location": "Where to follow the notification."}
+REPLAYED = {"Idempotent-Replayed": "true where nothing new was made, as the dedup_key was known."}
+TRACE = {"traceparent": "The caller's trace context (W3C), for those that give none of their own."}
+CREATE = Contract(
+    *("create_notification", "Notify somebody", {202: Linked}, PRODUCER),
+    body=Notification,
+    headers=TRACE | {KEY_HEADER: "The dedup_key, for those that would rather give it here."},
+    sends=LOCATION | REPLAYED,
+)
+CREATE_BATCH = Contract(
+    *("create_notifications", f"Notify up to {BATCH} times at once", {202: Taken}, PRODUCER),
+    body=Batch,
+    headers=TRACE,
+    sends=REPLAYED,
+)
+SHOW = Contract(
+    "show_notification",
+    "Tell how far a notification has come",
+    {200: status.Shown},
+    PRODUCER,
+    problems=(404,),
+)
+CANCEL = Contract(
+    "cancel_notification", "Cancel a notification", {200: why.Withdrawn}, PRODUCER, problems=(404,)
+)
+
+
 class Notifications:
     """The handlers, and what they share: the settings and the service's pool."""
 
@@ -34,16 +87,16 @@ class Notifications:
         self.settings = settings
         self.pool = pool
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Endpoint]:
         return [
-            Route("/v1/notifications", self.create, methods=["POST"]),
-            Route("/v1/notifications:batch", self.create_batch, methods=["POST"]),
-            Route("/v1/notifications/{id}", self.show, methods=["GET"]),
-            Route("/v1/notifications/{id}", self.cancel, methods=["DELETE"]),
+            Endpoint("POST", "/v1/notifications", self.create, CREATE),
+            Endpoint("POST", "/v1/notifications:batch", self.create_batch, CREATE_BATCH),
+            Endpoint("GET", "/v1/notifications/{id}", self.show, SHOW),
+            Endpoint("DELETE", "/v1/notifications/{id}", self.cancel, CANCEL),
         ]
 
     async def create(self, request: Request) -> Response:
-        require(request, self.settings, Scope.PRODUCER)
+        """It is committed when the answer comes. With a dedup_key it is safe to repeat: the first one's id is given."""
         document = parse_object(await read_json_bytes(request, ONE_BYTES))
         notification = read_one(document, request.headers)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
@@ -53,7 +106,7 @@ class Notifications:
         return JSONResponse(shown, 202, headers)
 
     async def create_batch(self, request: Request) -> Response:
-        require(request, self.settings, Scope.PRODUCER)
+        """All in one transaction: they are committed when the answer comes, or each that is wrong is named."""
         body = await read_json_bytes(request, BATCH_BYTES)
         # In a thread: megabytes of JSON would hold up every other request.
         batch = await asyncio.to_thread(parse_batch, body, request.headers)
@@ -64,7 +117,7 @@ class Notifications:
         return JSONResponse({"notifications": shown}, 202, headers)
 
     async def show(self, request: Request) -> Response:
-        require(request, self.settings, Scope.PRODUCER)
+        """With each channel's delivery, why it was not sent where it was not, and a timeline."""
         identity = parse_id(request.path_params["id"])
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             row = await notifications.status(conn, identity)
@@ -73,7 +126,7 @@ class Notifications:
         return PrettyResponse(status.describe(dict(row)), headers={"Cache-Control": "no-store"})
 
     async def cancel(self, request: Request) -> Response:
-        require(request, self.settings, Scope.PRODUCER)
+        """Each channel says whether that was in time. Safe to repeat."""
         identity = parse_id(request.path_params["id"])
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             canceled = await notifications.cancel(conn, identity)

@@ -3,16 +3,15 @@
 from typing import Annotated, Any, Self
 
 import asyncpg
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from db import preferences
 from db.pool import Pool
 from db.preferences import Preference
-from outbox.api.auth import refusal, require
 from outbox.api.body import parse_object, read_json_bytes
+from outbox.api.contract import Contract, Endpoint
 from outbox.api.problems import refused
 from outbox.api.reading import read
 from outbox.envelope import ChannelName, printable
@@ -57,6 +56,28 @@ class Wishes(BaseModel):
         return self
 
 
+class Shown(BaseModel):
+    channel: str
+    event_type: str
+    enabled: bool
+    constraints: Constraints
+    updated_at: AwareDatetime | None
+
+
+class Listed(BaseModel):
+    """All that a recipient wishes."""
+
+    user_id: str
+    preferences: list[Shown]
+
+
+OWN = (Scope.USER, Scope.PRODUCER)
+SHOW = Contract("show_preferences", "Show a user's preferences", {200: Listed}, OWN, own=True)
+REPLACE = Contract(
+    "replace_preferences", "Replace a user's preferences", {200: Listed}, OWN, own=True, body=Wishes
+)
+
+
 def tidy(constraints: dict[str, Any]) -> dict[str, Any]:
     """As people write it: minutes, and days in order of the week."""
     if hours := constraints.get("quiet_hours"):
@@ -73,29 +94,18 @@ class Preferences:
     def __init__(self, settings: Settings, pool: Pool) -> None:
         self.settings, self.pool = settings, pool
 
-    def routes(self) -> list[Route]:
-        return [Route(PATH, self.show, methods=["GET"]), Route(PATH, self.replace, methods=["PUT"])]
-
-    def user(self, request: Request) -> str:
-        """Whose they are: the caller's own, or anybody's for a producer. Raises ProblemError."""
-        who = require(request, self.settings, Scope.USER, Scope.PRODUCER)
-        user_id: str = request.path_params["user_id"]
-        if Scope.PRODUCER not in who.scopes and user_id != who.subject:
-            raise refusal(403, "forbidden", "A user's token is good for the own preferences only.")
-        try:
-            if not 1 <= len(printable(user_id)) <= 200:
-                raise ValueError("must be 1 to 200 characters")
-        except ValueError as error:
-            raise refused(InvalidNotificationError("user_id", str(error))) from None
-        return user_id
+    def routes(self) -> list[Endpoint]:
+        return [Endpoint("GET", PATH, self.show, SHOW), Endpoint("PUT", PATH, self.replace, REPLACE)]
 
     async def show(self, request: Request) -> Response:
-        user_id = self.user(request)
+        """What is not there follows the channel's own rules."""
+        user_id = user_of(request)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             return shown(user_id, await preferences.of_user(conn, user_id))
 
     async def replace(self, request: Request) -> Response:
-        user_id = self.user(request)
+        """These are all there are from now on. The nearest to an event type wins."""
+        user_id = user_of(request)
         wishes = read(Wishes, parse_object(await read_json_bytes(request, BODY_BYTES)))
         rows = [wish.row for wish in wishes.preferences]
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
@@ -107,6 +117,17 @@ class Preferences:
                     InvalidNotificationError("preferences", "names a channel that is not known")
                 ) from None
             return shown(user_id, await preferences.of_user(conn, user_id))
+
+
+def user_of(request: Request) -> str:
+    """Whose they are. Raises ProblemError."""
+    user_id: str = request.path_params["user_id"]
+    try:
+        if not 1 <= len(printable(user_id)) <= 200:
+            raise ValueError("must be 1 to 200 characters")
+    except ValueError as error:
+        raise refused(InvalidNotificationError("user_id", str(error))) from None
+    return user_id
 
 
 def shown(user_id: str, found: list[Preference]) -> Response:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from db.pool import Pool
 from db.reports import take_in
 from db.suppressions import suppress
+from outbox.api.contract import Contract, Endpoint
 from outbox.api.problems import ProblemError
 from outbox.api.raw import read_bytes
 from outbox.api.sendgrid_events import PROVIDER, Event, genuine, load_keys, read
@@ -25,6 +25,15 @@ log = get("api")
 LIMIT_BYTES = 4 * 1024 * 1024  # SendGrid posts at most some 800 kB at a time
 ACQUIRE_SECONDS = 5.0
 
+TAKE = Contract(
+    *("take_sendgrid_events", "What became of mails, as SendGrid tells it", {204: None}),
+    headers={
+        "X-Twilio-Email-Event-Webhook-Signature": "ECDSA over the timestamp and the body, in base64.",
+        "X-Twilio-Email-Event-Webhook-Timestamp": "When it was signed, in seconds since 1970.",
+    },
+    problems=(400, 403, 413),
+)
+
 
 class SendGridEvents:
     """Served only where a verification key is set. Raises SettingsError for a key that is none."""
@@ -33,10 +42,11 @@ class SendGridEvents:
         self.keys = load_keys(settings.sendgrid_webhook_keys)
         self.pool = pool
 
-    def routes(self) -> list[Route]:
-        return [Route("/v1/callbacks/sendgrid", self.take, methods=["POST"])] if self.keys else []
+    def routes(self) -> list[Endpoint]:
+        return [Endpoint("POST", "/v1/callbacks/sendgrid", self.take, TAKE)] if self.keys else []
 
     async def take(self, request: Request) -> Response:
+        """Each event counts once. Only what is signed with a verification key of ours is taken."""
         body = await read_bytes(request, LIMIT_BYTES)
         if not genuine(self.keys, request.headers, body, time.time()):
             raise ProblemError(403, "forbidden", "The request is not signed as it must be.")

@@ -3,9 +3,13 @@
 import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel
 
 from outbox.api import why
+from outbox.envelope import Priority
 
 # A notification that has nothing open is as its worst delivery is; suppressed only where nothing else happened.
 CLOSED = ("failed", "unknown", "expired", "canceled", "digested", "delivered", "suppressed")
@@ -14,6 +18,88 @@ COLUMNS = (
     *("created_at", "deliver_at", "expires_at", "traceparent", "digest_key", "digest_window"),
     *("escalate_after", "escalate_channels", "is_digest", "canceled_at"),
 )
+
+DeliveryStatus = Literal[
+    "pending",
+    "sending",
+    "retrying",
+    "deferred",
+    "digested",
+    "delivered",
+    "failed",
+    "unknown",
+    "expired",
+    "canceled",
+    "suppressed",
+]
+Status = Literal[
+    "scheduled",
+    "pending",
+    "sending",
+    "deferred",
+    "digested",
+    "delivered",
+    "failed",
+    "unknown",
+    "expired",
+    "canceled",
+    "suppressed",
+]
+
+
+class Delivery(BaseModel):
+    """One channel. What no worker has had yet has no more than the first five."""
+
+    channel: str
+    status: DeliveryStatus
+    attempts: int
+    next_attempt_at: AwareDatetime | None
+    why: str | None
+    attempts_allowed: int | None = None
+    provider: str | None = None
+    provider_message_id: str | None = None
+    error_class: str | None = None
+    reason: str | None = None
+    claimed_at: AwareDatetime | None = None
+    settled_at: AwareDatetime | None = None
+    digest_id: UUID | None = None
+
+
+class Event(BaseModel):
+    """What happened, to the whole where `channel` is null."""
+
+    at: AwareDatetime
+    channel: str | None
+    event: str
+    attempt: int
+    detail: dict[str, Any]
+
+
+class Shown(BaseModel):
+    """A notification: what was asked for, how far it has come, and what has happened, oldest first."""
+
+    id: UUID
+    status: Status
+    event_type: str
+    user_id: str
+    actor_user_id: str | None
+    channels: list[str]
+    template_name: str | None
+    dedup_key: str | None
+    priority: Priority
+    created_at: AwareDatetime
+    deliver_at: AwareDatetime | None
+    expires_at: AwareDatetime | None
+    traceparent: str | None
+    digest_key: str | None
+    digest_window: int | None
+    escalate_after: int | None
+    escalate_channels: list[str] | None
+    is_digest: bool
+    canceled_at: AwareDatetime | None
+    payload: dict[str, Any]
+    deliveries: list[Delivery]
+    timeline: list[Event]
 
 
 def derive(statuses: Collection[str], *, canceled: bool = False, scheduled: bool = False) -> str:

@@ -4,21 +4,21 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import asyncpg
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from db import notifications, templates
 from db.pool import Executor, Pool
 from db.templates import Draft, OutdatedError, Published, Template
-from outbox.api.auth import require
 from outbox.api.body import parse_object, read_json_bytes
+from outbox.api.contract import Contract, Endpoint
 from outbox.api.dead_letters import plain, private
 from outbox.api.intake import accept
+from outbox.api.notifications import LOCATION, Linked
 from outbox.api.problems import ProblemError, refused
 from outbox.api.reading import read
-from outbox.envelope import Notification, Priority, printable, storable
+from outbox.envelope import ChannelName, Notification, Priority, printable, storable
 from outbox.errors import InvalidNotificationError
 from outbox.rendering import layouts
 from outbox.rendering.renderers import Rendered, Renderers, Starved
@@ -71,32 +71,135 @@ class TestSend(BaseModel):
     payload: Payload = {}
 
 
+class Listing(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channel: ChannelName | None = None
+
+
+class Language(BaseModel):
+    """`locale` '' serves every language that has no template of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    locale: Annotated[str, Field(pattern=LOCALE)] = ""
+
+
+class Named(BaseModel):
+    """Where a template stands, by its path."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channel: ChannelName
+    name: Annotated[str, Field(pattern=NAME)]
+
+
+class Place(Named, Language):
+    def draft(self) -> Draft:
+        return Draft(self.channel, self.name, self.locale)
+
+
+class Shown(BaseModel):
+    """A version."""
+
+    channel: str
+    name: str
+    locale: str
+    version: int
+    subject: str
+    body_text: str
+    body_html: str
+    created_at: AwareDatetime
+
+
+class Listed(BaseModel):
+    templates: list[Shown]
+
+
+class Versions(BaseModel):
+    versions: list[Shown]
+
+
+class InForce(BaseModel):
+    """Which version is in force now."""
+
+    channel: str
+    name: str
+    locale: str
+    version: int
+
+
+class Previewed(BaseModel):
+    """The parts as they would be sent."""
+
+    subject: str
+    text: str
+    html: str
+
+
+ADMIN = (Scope.ADMIN,)
+ETAG = {"ETag": "The number of the version in force, for If-Match."}
+LIST = Contract("list_templates", "List templates", {200: Listed}, ADMIN, query=Listing)
+SHOW = Contract(
+    *("show_template", "Show a template's versions", {200: Versions}, ADMIN),
+    path=Named,
+    query=Language,
+    problems=(404,),
+    sends=ETAG,
+)
+PUBLISH = Contract(
+    *("publish_template", "Publish a template's version", {200: InForce, 201: InForce}, ADMIN),
+    path=Named,
+    query=Language,
+    body=Sources,
+    headers={
+        "If-Match": "The ETag of the version that this one is to follow.",
+        "If-None-Match": "* to publish a first version only.",
+    },
+    problems=(409, 412),
+    sends=ETAG,
+)
+PREVIEW = Contract(
+    *("preview_template", "Render a template with a payload", {200: Previewed}, ADMIN),
+    path=Named,
+    query=Language,
+    body=Trial,
+    problems=(404,),
+)
+TEST = Contract(
+    *("test_template", "Send a template to one person", {202: Linked}, ADMIN),
+    path=Named,
+    query=Language,
+    body=TestSend,
+    sends=LOCATION,
+)
+
+
 class Templates:
     """The handlers, and what they share: the settings and the service's pool."""
 
     def __init__(self, settings: Settings, pool: Pool) -> None:
         self.settings, self.pool = settings, pool
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Endpoint]:
         one = "/v1/templates/{channel}/{name}"
         return [
-            Route("/v1/templates", self.list, methods=["GET"]),
-            Route(one + ":preview", self.preview, methods=["POST"]),
-            Route(one + ":test", self.test, methods=["POST"]),
-            Route(one, self.show, methods=["GET"]),
-            Route(one, self.publish, methods=["PUT"]),
+            Endpoint("GET", "/v1/templates", self.list, LIST),
+            Endpoint("POST", one + ":preview", self.preview, PREVIEW),
+            Endpoint("POST", one + ":test", self.test, TEST),
+            Endpoint("GET", one, self.show, SHOW),
+            Endpoint("PUT", one, self.publish, PUBLISH),
         ]
 
     async def list(self, request: Request) -> Response:
         """What is in force, of one channel or of all."""
-        require(request, self.settings, Scope.ADMIN)
+        asked = read(Listing, dict(request.query_params))
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
-            found = await templates.in_force(conn, request.query_params.get("channel"))
+            found = await templates.in_force(conn, asked.channel)
         return private({"templates": [shown(each) for each in found]})
 
     async def show(self, request: Request) -> Response:
         """All versions, the one in force first; its number is the ETag."""
-        require(request, self.settings, Scope.ADMIN)
         place = place_of(request)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             versions = await templates.versions(conn, place.channel, place.name, place.locale)
@@ -108,7 +211,6 @@ class Templates:
 
     async def publish(self, request: Request) -> Response:
         """A new version, in force at once: 201; the same again: 200. With If-Match, only on top of that version."""
-        require(request, self.settings, Scope.ADMIN)
         place = place_of(request)
         sources = read(Sources, parse_object(await read_json_bytes(request, BODY_BYTES)))
         await compiles(sources.template(place.name))
@@ -131,7 +233,6 @@ class Templates:
 
     async def preview(self, request: Request) -> Response:
         """The parts as they would be sent. Sends nothing."""
-        require(request, self.settings, Scope.ADMIN)
         place = place_of(request)
         trial = read(Trial, parse_object(await read_json_bytes(request, BODY_BYTES)))
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
@@ -150,7 +251,6 @@ class Templates:
 
     async def test(self, request: Request) -> Response:
         """To one person, by the road that everything takes, so its timeline says how it went."""
-        require(request, self.settings, Scope.ADMIN)
         place = place_of(request)
         asked = read(TestSend, parse_object(await read_json_bytes(request, BODY_BYTES)))
         notification = Notification(
@@ -172,17 +272,6 @@ def place_of(request: Request) -> Draft:
     query = dict(request.query_params)
     locale = query.pop("locale", "")
     return read(Place, {**request.path_params, "locale": locale, **query}).draft()
-
-
-class Place(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    channel: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-    name: Annotated[str, Field(pattern=NAME)]
-    locale: Annotated[str, Field(pattern=LOCALE)] = ""
-
-    def draft(self) -> Draft:
-        return Draft(self.channel, self.name, self.locale)
 
 
 def if_match(request: Request) -> int | None:

@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from pydantic import BaseModel, RootModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from twilio.request_validator import RequestValidator
 
 from db import delivery, sms
 from db.pool import Executor, Pool
 from db.sms import LOST, UNSUBSCRIBED, Delivery, Report
 from db.suppressions import Suppression, suppress
+from outbox.api.contract import Contract, Endpoint
 from outbox.api.forms import read_form
 from outbox.api.problems import ProblemError
 from outbox.errors import SettingsError
@@ -44,16 +45,46 @@ class Heard:
     params: Mapping[str, str]
 
 
+class About(BaseModel):
+    """What the URL says that Twilio was given."""
+
+    channel: str = "sms"
+    notification: str = ""
+
+
+class TwiML(RootModel[str]):
+    """An empty answer: Twilio writes back itself."""
+
+
+FORM = "application/x-www-form-urlencoded"
+SIGNATURE = {"X-Twilio-Signature": "HMAC-SHA1 over the URL and the fields, in base64."}
+STATUS = Contract(
+    *("take_twilio_status", "What became of a message, as Twilio tells it", {204: None}),
+    query=About,
+    headers=SIGNATURE,
+    problems=(400, 403, 413),
+    takes=FORM,
+)
+INCOMING = Contract(
+    *("take_twilio_message", "What a recipient writes back, as Twilio tells it", {200: TwiML}),
+    query=About,
+    headers=SIGNATURE,
+    problems=(400, 403, 413),
+    takes=FORM,
+    gives="text/xml",
+)
+
+
 class TwilioCallbacks:
     """The two routes, and what they share: the settings and the service's pool."""
 
     def __init__(self, settings: Settings, pool: Pool) -> None:
         self.settings, self.pool = settings, pool
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Endpoint]:
         return [
-            Route(CALLBACK, self.status, methods=["POST"]),
-            Route(INBOUND, self.inbound, methods=["POST"]),
+            Endpoint("POST", CALLBACK, self.status, STATUS),
+            Endpoint("POST", INBOUND, self.inbound, INCOMING),
         ]
 
     async def status(self, request: Request) -> Response:

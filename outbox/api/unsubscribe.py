@@ -10,12 +10,13 @@ import html
 from pathlib import Path
 from string import Template
 
+from pydantic import RootModel
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
 
 from db.pool import Pool
 from db.suppressions import unsubscribe
+from outbox.api.contract import Contract, Endpoint
 from outbox.api.raw import read_beginning
 from outbox.log import get
 from outbox.settings import Settings
@@ -42,18 +43,32 @@ BUTTON = """<form method="post">
 </form>"""
 
 
+class Page(RootModel[str]):
+    """For people."""
+
+
+HTML = "text/html"
+SHOW = Contract("show_unsubscribe_page", "Ask whether to unsubscribe", {200: Page, 404: Page}, gives=HTML)
+TAKE = Contract(
+    *("unsubscribe", "Unsubscribe with one click", {200: Page, 400: Page, 404: Page}),
+    takes="application/x-www-form-urlencoded",
+    gives=HTML,
+)
+
+
 class Unsubscribe:
     def __init__(self, settings: Settings, pool: Pool) -> None:
         self.key, self.pool = settings.link_key("unsubscribe"), pool
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Endpoint]:
         path = f"{PATH}/{{token}}"
         return [
-            Route(path, self.show, methods=["GET"]),
-            Route(path, self.take, methods=["POST"]),
+            Endpoint("GET", path, self.show, SHOW),
+            Endpoint("POST", path, self.take, TAKE),
         ]
 
     async def show(self, request: Request) -> Response:
+        """A page with one button. It changes nothing, as mail scanners follow every link."""
         wish = read(self.key, request.path_params["token"])
         if wish is None:
             return not_valid()
@@ -61,6 +76,7 @@ class Unsubscribe:
         return page("Unsubscribe?", f"<p>You will no longer get {about}.</p>{BUTTON}")
 
     async def take(self, request: Request) -> Response:
+        """The button, or a mail program's one click (RFC 8058). Safe to repeat."""
         wish = read(self.key, request.path_params["token"])
         if wish is None:
             return not_valid()

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from pydantic import AwareDatetime, BaseModel
+
 from db.notifications import Canceled, Stopped
 
 # What waits before any worker has had it.
@@ -18,6 +20,23 @@ TOO_LATE = {
     "delivered": "it was delivered before; in-app, it stays in the inbox",
     "digested": "it is in a digest that is being sent",
 }
+
+
+class Outcome(BaseModel):
+    """Whether a channel was stopped in time."""
+
+    channel: str
+    stopped: bool
+    status: str
+    detail: str
+
+
+class Withdrawn(BaseModel):
+    """What cancelling came to."""
+
+    id: UUID
+    canceled_at: AwareDatetime
+    deliveries: list[Outcome]
 
 
 def unsent(delivery: Mapping[str, Any], waits: Mapping[str, Any] | None) -> str | None:

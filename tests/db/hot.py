@@ -198,7 +198,10 @@ GATEWAY = [
     Hot("mark_read", lambda c, n: inbox.mark_read(c, HEAVY, [1, 2, 3]), {INBOX}, 3),
     Hot("mark_read_up_to", lambda c, n: inbox.mark_read_up_to(c, HEAVY, 100), {INBOX}, 100),
     Hot("archive", lambda c, n: inbox.archive(c, HEAVY, [1, 2, 3]), {INBOX}, 3),
-    Hot("count_down", lambda c, n: inbox.count_down(c, HEAVY, 1), {COUNTERS}, 1),
+    Hot("mark_unread", lambda c, n: inbox.mark_unread(c, HEAVY, [1, 2, 3]), {INBOX}, 3),
+    Hot("archive_up_to", lambda c, n: inbox.archive_up_to(c, HEAVY, 100), {INBOX}, 100),
+    Hot("unarchive", lambda c, n: inbox.unarchive(c, HEAVY, [1, 2, 3]), {INBOX}, 3),
+    Hot("recount", lambda c, n: inbox.recount(c, HEAVY, 1), {COUNTERS}, 1),
 ]
 
 MESSAGES, OF_NOTIFICATION = "sms_messages_pkey", "sms_messages_notification_id"

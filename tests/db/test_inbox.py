@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from db import inbox
-from db.inbox import Changed, Counters
+from db.inbox import Changed, Counters, Standing
 from db.pool import Connection, Pool
 
 SEED = """
@@ -34,8 +34,11 @@ PLANS: list[tuple[str, tuple[Any, ...], set[str]]] = [
     ("marks", (ONE, 300, 500), {"inbox_pkey"}),
     ("mark_read", (ONE, [499, 500]), {"inbox_pkey"}),
     ("mark_read_up_to", (ONE, 500), {"inbox_pkey"}),
+    ("mark_unread", (ONE, [1, 2]), {"inbox_pkey"}),
     ("archive", (ONE, [499, 500]), {"inbox_pkey"}),
-    ("count_down", (ONE, 1), {"inbox_counters_pkey"}),
+    ("archive_up_to", (ONE, 500), {"inbox_pkey"}),
+    ("unarchive", (ONE, [1, 2]), {"inbox_pkey"}),
+    ("recount", (ONE, 1), {"inbox_counters_pkey"}),
 ]
 
 
@@ -73,7 +76,12 @@ async def test_reading(pool: Pool, seeded: Connection) -> None:
         assert page[0].payload == {"title": "x"}
         assert page[0].read_at is not None
         assert [item.seq for item in await inbox.latest(conn, ONE, (0, 498), 3)] == [496, 497, 498]
-        assert await inbox.marks(conn, ONE, (487, 495)) == ([488, 489, 490], [])
+        assert await inbox.marks(conn, ONE, (488, 492)) == [
+            Standing(489, read=True, archived=False),
+            Standing(490, read=True, archived=False),
+            Standing(491, read=False, archived=False),
+            Standing(492, read=False, archived=False),
+        ]
 
 
 async def test_changing(pool: Pool, seeded: Connection) -> None:
@@ -84,7 +92,7 @@ async def test_changing(pool: Pool, seeded: Connection) -> None:
         assert await inbox.archive(conn, ONE, [490]) == Changed([], 0)
         # 492 is archived, so it is marked but no longer counts
         assert await inbox.mark_read_up_to(conn, ONE, 494) == Changed([492, 493, 494], 2)
-        assert await inbox.count_down(conn, ONE, 4) == Counters(500, 6, 991)
+        assert await inbox.recount(conn, ONE, -4) == Counters(500, 6, 991)
         assert [item.seq for item in await inbox.latest(conn, ONE, (487, 500), 5)] == [
             496,
             497,
@@ -92,7 +100,9 @@ async def test_changing(pool: Pool, seeded: Connection) -> None:
             499,
             500,
         ]
-        assert await inbox.marks(conn, ONE, (489, 500)) == ([490, 491, 492, 493, 494], [490, 491, 492])
+        standing = await inbox.marks(conn, ONE, (489, 500))
+        assert [item.seq for item in standing if item.read] == [490, 491, 492, 493, 494]
+        assert [item.seq for item in standing if item.archived] == [490, 491, 492]
     assert await inbox.counters(seeded, "user-8") == Counters(500, 10, 990)
 
 
@@ -112,7 +122,7 @@ async def test_the_counter_row_makes_one_wait_for_the_other(pool: Pool, seeded: 
         async with asyncio.timeout(10):
             while not await seeded.fetchval(waiting):
                 assert not follower.done()
-        await inbox.count_down(first, ONE, 3)
+        await inbox.recount(first, ONE, -3)
         await transaction.commit()
         assert await follower == Counters(500, 7, 991)
 
@@ -120,4 +130,4 @@ async def test_the_counter_row_makes_one_wait_for_the_other(pool: Pool, seeded: 
 async def test_unread_never_goes_below_zero(pool: Pool, seeded: Connection) -> None:
     async with pool.acquire() as conn:
         with pytest.raises(Exception, match="unread_is_not_negative"):
-            await inbox.count_down(conn, ONE, 11)
+            await inbox.recount(conn, ONE, -11)

@@ -97,6 +97,7 @@ async def test_nobody_may_call_a_function_by_default(admin: Connection) -> None:
 async def test_the_service_may_not_rewrite_the_log(pool: asyncpg.Pool, admin: Connection) -> None:
     everything = await grants(admin, "outbox_app")
     assert everything.pop("outbox") == {"SELECT", "INSERT", "DELETE"}
+    assert everything.pop("audit_log") == {"SELECT", "INSERT"}
     for table, privileges in everything.items():
         if table == "alembic_version":
             continue
@@ -106,6 +107,9 @@ async def test_the_service_may_not_rewrite_the_log(pool: asyncpg.Pool, admin: Co
         "DROP TABLE notify.outbox_default",
         "CREATE TABLE notify.mine ()",
         "ALTER TABLE notify.channels ADD COLUMN mine int",
+        "UPDATE notify.audit_log SET actor = 'x'",
+        "DELETE FROM notify.audit_log",
+        "TRUNCATE notify.audit_log",
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await pool.execute(statement)

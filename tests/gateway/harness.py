@@ -89,7 +89,9 @@ class Client:
                 self.read.update({frame["seq"]} if frame["read_at"] else ())
             case "changed":
                 self.read.update(frame["read"])
+                self.read.difference_update(frame["unread_again"])
                 self.archived.update(frame["archived"])
+                self.archived.difference_update(frame["unarchived"])
             case "synced":
                 self.cursor = frame["last_seq"]
         if frame.get("version", -1) > self.version and frame["type"] != "welcome":

@@ -55,7 +55,9 @@ async def test_change_of_an_inbox_that_does_not_exist(gate: Gate) -> None:
         assert await client.next() == {
             "type": "changed",
             "read": [],
+            "unread_again": [],
             "archived": [],
+            "unarchived": [],
             "unread": 0,
             "version": 0,
         }
@@ -84,6 +86,49 @@ async def test_archiving_a_read_item_does_not_count_twice(gate: Gate, inbox: Inb
     assert await inbox.counters("anna") == (2, 0, 6)
 
 
+async def test_back_to_unread_and_out_of_the_archive(gate: Gate, inbox: Inbox) -> None:
+    """Each way and back, one and all; the counts are those of the items at every step (inbox.counters checks)."""
+    await inbox.deliver("anna", 4)
+    steps: list[tuple[Frame, str, list[int], int]] = [
+        ({"type": "read", "seqs": [1, 2]}, "read", [1, 2], 2),
+        ({"type": "unread", "seqs": [2, 3]}, "unread_again", [2], 3),
+        ({"type": "archive", "seqs": [1, 2]}, "archived", [1, 2], 2),
+        ({"type": "unread", "seqs": [1]}, "unread_again", [1], 2),  # in the archive it does not count
+        ({"type": "unarchive", "seqs": [1, 4]}, "unarchived", [1], 3),
+        ({"type": "archive_all", "up_to": 3}, "archived", [1, 3], 1),
+        ({"type": "read_all", "up_to": 2}, "read", [1, 2], 1),
+        ({"type": "unarchive", "seqs": [1, 2, 3]}, "unarchived", [1, 2, 3], 2),
+    ]
+    async with gate.client("anna") as one, gate.client("anna") as two:
+        await asyncio.gather(one.synced(), two.synced())
+        for number, (frame, told, seqs, unread) in enumerate(steps, 5):
+            await one.send(**frame)
+            for client in (one, two):
+                answer = await client.until(changed)
+                assert (answer[told], answer["unread"], answer["version"]) == (seqs, unread, number), frame
+            assert await inbox.counters("anna") == (4, unread, number)
+        assert (two.read, two.archived) == ({1, 2}, set())
+
+
+async def test_what_was_undone_while_away_is_told(gate: Gate, inbox: Inbox) -> None:
+    """Read and archived when the client left; neither when it comes back."""
+    await inbox.deliver("anna", 2)
+    async with gate.client("anna") as client:
+        await client.synced()
+        for kind in ("read", "archive"):
+            await client.send(type=kind, seqs=[1, 2])
+            await client.until(changed)
+    async with gate.client("anna", 2) as other:
+        await other.synced()
+        for kind in ("unread", "unarchive"):
+            await other.send(type=kind, seqs=[1])
+            await other.until(changed)
+    async with gate.client("anna", 2) as back:
+        back.read, back.archived = client.read, client.archived
+        await back.synced()
+        assert (back.read, back.archived, back.unread) == ({2}, {2}, 1)
+
+
 async def test_one_cannot_change_what_is_anothers(gate: Gate, inbox: Inbox) -> None:
     await inbox.deliver("ben", 1)
     async with gate.client("anna") as anna:
@@ -100,7 +145,7 @@ async def test_exact_count_after_concurrent_reads_on_two_sockets(gate: Gate, inb
     async def mark(client: Client) -> None:
         for _ in range(25):
             seqs = random.sample(range(1, 31), 4)
-            await client.send(type=random.choice(["read", "archive"]), seqs=seqs)
+            await client.send(type=random.choice(["read", "unread", "archive", "unarchive"]), seqs=seqs)
 
     async def arrive() -> None:
         for _ in range(10):

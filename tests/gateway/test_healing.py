@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.protocol import MAX_SEQS
+from db.inbox_changes import MAX_SEQS
 from outbox.inbox import InboxChange
 from outbox.nodes import is_cluster
 from outbox.settings import Settings

@@ -6,7 +6,7 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db.inbox import Counters
+from db.inbox import Counters, Standing
 from gateway.protocol import Changed, Notification, ServerFrame, Synced, Welcome
 from gateway.session import FIRST, HELD, PAGE, Session
 from outbox.inbox import InboxChange, InboxItem
@@ -49,7 +49,15 @@ class Inbox:
             self.read.add(seq)
             self._hint(read=[seq] if listed else [])
 
-    def _hint(self, item: InboxItem | None = None, read: list[int] | None = None) -> None:
+    def mark_unread(self, seq: int) -> None:
+        if seq in self.read:
+            self.read.remove(seq)
+            self._hint(unread_again=[seq])
+
+    def standing(self, low: int, high: int) -> list[Standing]:
+        return [Standing(seq, seq in self.read, archived=False) for seq in range(low + 1, high + 1)]
+
+    def _hint(self, item: InboxItem | None = None, **lists: list[int]) -> None:
         counters = self.counters
         self.hints.append(
             InboxChange(
@@ -57,7 +65,7 @@ class Inbox:
                 last_seq=counters.last_seq,
                 unread=counters.unread,
                 item=item,
-                read=read or [],
+                **lists,
             )
         )
 
@@ -99,6 +107,7 @@ class Client:
                 self._count(frame)
             case Changed():
                 self.told_read.update(frame.read)
+                self.told_read.difference_update(frame.unread_again)
                 self._count(frame)
             case Synced():
                 assert self.cursor is None or frame.last_seq >= self.cursor
@@ -129,6 +138,8 @@ class World:
                 self.inbox.mark_read(number)
             case "read_unlisted":
                 self.inbox.mark_read(number, listed=False)
+            case "unread":
+                self.inbox.mark_unread(number)
             case "erase":
                 self.inbox.erased.add(number)
             case "hint" if self.inbox.hints:  # any that there ever was, any number of times, in any order
@@ -152,7 +163,7 @@ class World:
             self.started = False
             self.client.take(session.begin(inbox.counters))
             low, high = session.marks_span()
-            self.client.take(session.marked([seq for seq in sorted(inbox.read) if low < seq <= high], []))
+            self.client.take(session.marked(inbox.standing(low, high)))
         elif session.behind:
             session.start()
             self.started = True
@@ -168,7 +179,7 @@ class World:
 
 
 STEP = st.one_of(
-    st.tuples(st.sampled_from(["hint", "read", "read_unlisted", "erase"]), st.integers(0, 80)),
+    st.tuples(st.sampled_from(["hint", "read", "read_unlisted", "unread", "erase"]), st.integers(0, 80)),
     st.tuples(st.sampled_from(["arrive", "arrive", "shell", "shell", "reconcile", "garbage"]), st.just(0)),
 )
 
@@ -188,7 +199,7 @@ def test_any_interleaving_repeat_and_loss_of_hints_heals(
     assert (client.cursor, client.unread, client.version) == (now.last_seq, now.unread, now.version)
     assert client.seqs == sorted(set(client.seqs))
     assert set(range(client.floor + 1, now.last_seq + 1)) - inbox.erased <= set(client.seqs)
-    assert inbox.read.intersection(client.seqs) <= client.told_read
+    assert client.told_read.intersection(client.seqs) == inbox.read.intersection(client.seqs)
 
 
 @settings(max_examples=100, deadline=None)

@@ -205,3 +205,20 @@ async def test_a_producer_s_open_transaction_keeps_it(
         answer = await admin_api.delete("/v1/channels/billing-hooks", headers=ANY)
         problem(answer, 503, "busy")
     problem(await admin_api.delete("/v1/channels/billing-hooks", headers=ANY), 409, "channel-in-use")
+
+
+async def test_each_act_is_in_the_audit_log(admin_api: httpx.AsyncClient, admin: Connection) -> None:
+    path = "/v1/channels/billing-hooks"
+    await admin_api.post("/v1/channels", json=NEW)
+    await admin_api.post("/v1/channels", json=NEW)  # a conflict, which is no act
+    await admin_api.patch(path, json={"enabled": False}, headers=ANY)
+    await admin_api.delete(path, headers=ANY)
+    rows = await admin.fetch(
+        "SELECT actor, action, target, detail->'before'->'enabled' AS b, detail->'after'->'enabled' AS a"
+        " FROM notify.audit_log ORDER BY id"
+    )
+    assert [tuple(row) for row in rows] == [
+        ("ops", "channel.add", "billing-hooks", None, "true"),
+        ("ops", "channel.change", "billing-hooks", "true", "false"),
+        ("ops", "channel.remove", "billing-hooks", "false", None),
+    ]
