@@ -6,6 +6,7 @@ from starlette.middleware import Middleware
 from db.pool import Pool
 from outbox.api.bounces import Bounces
 from outbox.api.channels import Channels
+from outbox.api.cors import Cors
 from outbox.api.dead_letters import DeadLetters
 from outbox.api.devices import Devices
 from outbox.api.guard import Guard
@@ -38,7 +39,7 @@ def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
             *health.routes(),
         ],
         exception_handlers=HANDLERS,
-        middleware=[Middleware(Measured)],
+        middleware=[Middleware(Measured), Middleware(Cors, settings)],
     )
     app.state.guard = Guard(settings)
     return app
