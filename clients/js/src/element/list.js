@@ -79,7 +79,9 @@ export class List {
     const row = h("div", { class: "row", role: "row", part: "row" },
       h("div", { class: "cell main", role: "gridcell" }, open),
       h("div", { class: "acts" }, h("div", { role: "gridcell" }, toggle), h("div", { role: "gridcell" }, archive)));
-    row.classList.toggle("arriving", arriving);
+    // Unseen, it would play when the panel opens.
+    if (arriving && this.node.checkVisibility()) row.classList.add("arriving");
+    row.onanimationend = () => row.classList.remove("arriving");
     this.rows.set(item.seq, row);
     return row;
   }

@@ -3,6 +3,8 @@ import { fill } from "./strings.js";
 
 /** @typedef {import("./strings.js").Strings} Strings */
 
+const LEAST_HEIGHT = 320; // of the panel, where the bell stands low
+
 /**
  * @typedef {object} Shown
  * @property {number} unread
@@ -112,12 +114,11 @@ export class Panel {
 /** Below the bell and within the window; style by CSSOM, which every Content-Security-Policy allows. @param {HTMLElement} panel @param {HTMLElement} bell */
 export function place(panel, bell) {
   const at = bell.getBoundingClientRect();
-  const { offsetWidth: width, offsetHeight: height } = panel;
+  const top = Math.min(at.bottom + 8, Math.max(8, innerHeight - LEAST_HEIGHT - 8));
+  panel.style.maxHeight = `min(var(--outbox-height, 600px), ${innerHeight - top - 8}px)`;
+  panel.style.top = `${top}px`;
+  const { offsetWidth: width } = panel;
   const rtl = getComputedStyle(bell).direction === "rtl";
   const wanted = rtl ? at.left : at.right - width;
-  const left = Math.max(8, Math.min(wanted, document.documentElement.clientWidth - width - 8));
-  const below = at.bottom + 8;
-  const top = below + height > innerHeight - 8 ? Math.max(8, innerHeight - height - 8) : below;
-  panel.style.left = `${left}px`;
-  panel.style.top = `${top}px`;
+  panel.style.left = `${Math.max(8, Math.min(wanted, document.documentElement.clientWidth - width - 8))}px`;
 }

@@ -51,6 +51,7 @@ svg { display: block; fill: none; stroke: currentColor; stroke-width: 1.6; strok
 
 .head { display: flex; align-items: center; gap: 4px; padding-block: 10px; padding-inline: 18px 10px; border-block-end: 1px solid var(--_line); }
 .icon.back { margin-inline: -8px 2px; }
+.icon.back:dir(rtl) svg { transform: scaleX(-1); }
 .heading { flex: 1; min-width: 0; font-size: 1.07em; font-weight: 650; letter-spacing: -.01em; }
 .heading span { margin-inline-start: 6px; color: var(--_soft); font-size: .85em; font-weight: 400; letter-spacing: 0; }
 .quiet { padding: 6px 10px; border-radius: 8px; color: var(--_accent); font-size: .87em; font-weight: 600; white-space: nowrap; }
@@ -78,6 +79,7 @@ svg { display: block; fill: none; stroke: currentColor; stroke-width: 1.6; strok
 .dot { width: 8px; height: 8px; margin-block-start: 8px; border-radius: 50%; background: var(--_accent); }
 .row:not(.new) .dot { visibility: hidden; }
 .text { min-width: 0; overflow-wrap: anywhere; }
+.text bdi { text-align: match-parent; }
 .title { display: -webkit-box; overflow: hidden; font-weight: 600; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
 .row:not(.new) .title { font-weight: 500; }
 .words { display: -webkit-box; overflow: hidden; color: var(--_soft); font-size: .93em; white-space: pre-line; -webkit-box-orient: vertical; -webkit-line-clamp: 3; }
