@@ -34,7 +34,7 @@ async def ping(conn: Executor) -> None:
 
 
 async def status(conn: Executor, notification_id: UUID) -> asyncpg.Record | None:
-    """The notification with its `deliveries`, `events` and `scheduled` (JSON arrays), or None."""
+    """The notification with its `deliveries`, `events`, `scheduled` and `devices` (JSON arrays), or None."""
     return await conn.fetchrow(SQL["status"], notification_id)
 
 

@@ -120,6 +120,10 @@ async def unregister(executor: Executor, user_id: str, tokens: Sequence[str]) ->
     await executor.execute(SQL["unregister"], user_id, tokens)
 
 
+async def unregister_all(executor: Executor, user_id: str) -> None:
+    await executor.execute(SQL["unregister_all"], user_id)
+
+
 async def devices_of(executor: Executor, user_id: str) -> list[Device]:
     return [device(row) for row in await executor.fetch(SQL["devices_of"], user_id, DEVICES)]
 

@@ -108,3 +108,9 @@ async def publish(executor: Executor, draft: Draft) -> tuple[int, bool]:
     if row["same"]:
         return row["newest"], False
     raise OutdatedError(row["newest"] or 0)
+
+
+async def version(executor: Executor, place: Draft, number: int) -> Published | None:
+    """One version of the template that stands there."""
+    row = await executor.fetchrow(SQL["version"], place.name, place.channel, place.locale, number)
+    return Published(*row) if row else None

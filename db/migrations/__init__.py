@@ -1,11 +1,14 @@
 """The schema as plain SQL, in the order it is applied; Alembic keeps the count (`outbox migrate`)."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 from alembic import command, context, op
 from alembic.config import Config
 from sqlalchemy import Connection
+
+from db.migrations import beside
 
 HERE = Path(__file__).parent
 
@@ -36,5 +39,8 @@ def config(url: str | None = None) -> Config:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database at `url` to `revision`. Safe to repeat and to start twice at once."""
+    """Bring the database at `url` to `revision`, and build the indexes that are built beside the producers. Safe to
+    repeat and to start twice at once."""
     command.upgrade(config(url), revision)
+    if revision == "head":
+        asyncio.run(beside.build(url))

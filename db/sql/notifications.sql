@@ -31,7 +31,10 @@ SELECT n.id, n.event_type, n.user_id, n.actor_user_id, n.channels, n.payload, n.
                   FROM notify.delivery_events WHERE notification_id = n.id) AS e) AS events,
        (SELECT coalesce(jsonb_agg(to_jsonb(s)), '[]')
           FROM (SELECT due_at, channels, reason
-                  FROM notify.scheduled WHERE notification_id = n.id) AS s) AS scheduled
+                  FROM notify.scheduled WHERE notification_id = n.id) AS s) AS scheduled,
+       (SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.at), '[]')
+          FROM (SELECT channel, device_id, status, attempt, provider, message_id, error_class, reason, at
+                  FROM notify.push_attempts WHERE notification_id = n.id) AS p) AS devices
 FROM notify.notifications AS n
 WHERE n.id = $1
 

@@ -62,6 +62,10 @@ DELETE FROM notify.device_tokens t USING (
 DELETE FROM notify.device_tokens
 WHERE user_id = $1 AND platform IN ('fcm', 'apns') AND token = ANY ($2::text[])
 
+-- name: unregister_all
+-- All that a user has, by device_tokens_user_id. Repeating it changes nothing.
+DELETE FROM notify.device_tokens WHERE user_id = $1
+
 -- name: devices_of
 -- A user's devices, newest first. By device_tokens_user_id; the sort is of one user's devices.
 SELECT id, platform, token, registered_at FROM notify.device_tokens

@@ -50,7 +50,7 @@ SELECT reason, count(*) AS count, extract(epoch FROM min(due_at) - clock_timesta
 FROM notify.scheduled GROUP BY reason ORDER BY reason
 
 -- name: dead_letters
--- Those that nobody has redriven. The partial index holds exactly them, in this order.
+-- Those that nobody has redriven or discarded. The partial index holds exactly them, in this order.
 SELECT channel, count(*) AS count, extract(epoch FROM clock_timestamp() - min(failed_at))::float8 AS oldest_seconds
-FROM notify.notifications_failed WHERE redriven_at IS NULL
+FROM notify.notifications_failed WHERE redriven_at IS NULL AND discarded_at IS NULL
 GROUP BY channel ORDER BY channel

@@ -25,3 +25,37 @@ WITH wished AS (
   FROM wished w JOIN notify.notifications n ON n.id = $4
 )
 SELECT EXISTS (SELECT FROM wished)
+
+-- name: page
+-- In order of channel and address, behind ($2, $3), of one channel or of all ($1): one range of the primary key, in its
+-- own order. A channel's name has at most 40 characters.
+SELECT channel, address, reason, created_at FROM notify.suppressions
+WHERE (channel, address) > ($2, $3) AND channel <= coalesce($1, repeat('z', 41))
+ORDER BY channel, address LIMIT $4
+
+-- name: of_address
+-- One address on every channel, or on one ($2). A probe of the primary key for each channel, of which there are few.
+SELECT s.channel, s.address, s.reason, s.created_at
+FROM notify.channels c
+JOIN notify.suppressions s ON s.channel = c.name AND s.address = lower($1)
+WHERE $2::text IS NULL OR c.name = $2
+ORDER BY s.channel
+
+-- name: kind_of
+-- Primary key.
+SELECT kind FROM notify.channels WHERE name = $1
+
+-- name: add
+-- Nothing where it stands there already, with its own reason. Primary key.
+INSERT INTO notify.suppressions (channel, address, reason) VALUES ($1, lower($2), $3)
+ON CONFLICT (channel, address) DO NOTHING
+RETURNING channel, address, reason, created_at
+
+-- name: one
+-- Primary key.
+SELECT channel, address, reason, created_at FROM notify.suppressions WHERE channel = $1 AND address = lower($2)
+
+-- name: remove
+-- Primary key.
+DELETE FROM notify.suppressions WHERE channel = $1 AND address = lower($2)
+RETURNING channel, address, reason, created_at

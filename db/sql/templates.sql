@@ -36,3 +36,8 @@ WITH newest AS (
   RETURNING version
 )
 SELECT (SELECT version FROM added) AS added, (SELECT version FROM newest) AS newest, (SELECT same FROM newest) AS same
+
+-- name: version
+-- One version, by the unique index.
+SELECT channel, name, locale, version, subject, body_text, body_html, created_at
+FROM notify.templates WHERE name = $1 AND channel = $2 AND locale = $3 AND version = $4

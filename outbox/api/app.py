@@ -5,30 +5,40 @@ from starlette.middleware import Middleware
 
 from db.pool import Pool
 from outbox.api.bounces import Bounces
+from outbox.api.browse import Browse
 from outbox.api.channels import Channels
 from outbox.api.cors import Cors
 from outbox.api.dead_letters import DeadLetters
 from outbox.api.devices import Devices
 from outbox.api.guard import Guard
+from outbox.api.inbox import Inbox
 from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
 from outbox.api.preferences import Preferences
 from outbox.api.problems import HANDLERS
+from outbox.api.recipients import Recipients
 from outbox.api.sendgrid import SendGridEvents
+from outbox.api.statistics import Statistics
+from outbox.api.suppressions import Suppressions
+from outbox.api.template_versions import TemplateVersions
 from outbox.api.templates import Templates
 from outbox.api.twilio import TwilioCallbacks
 from outbox.api.unsubscribe import Unsubscribe
+from outbox.nodes import Nodes
 from outbox.probes import Health
 from outbox.settings import Settings
 
 
-def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
-    """The application on a pool with the rights of outbox_app. It owns neither the pool nor any task."""
+def create_app(settings: Settings, pool: Pool, health: Health, nodes: Nodes | None = None) -> Starlette:
+    """The application on a pool with the rights of outbox_app. It owns neither the pool, nor Redis, nor any task.
+    Without Redis it does what needs none: inboxes change, and their sockets hear of it later."""
     app = Starlette(
         routes=[
             *Notifications(settings, pool).routes(),
+            *Browse(settings, pool).routes(),
             *DeadLetters(settings, pool).routes(),
             *Templates(settings, pool).routes(),
+            *TemplateVersions(settings, pool).routes(),
             *SendGridEvents(settings, pool).routes(),
             *Bounces(settings, pool).routes(),
             *Unsubscribe(settings, pool).routes(),
@@ -36,6 +46,10 @@ def create_app(settings: Settings, pool: Pool, health: Health) -> Starlette:
             *Preferences(settings, pool).routes(),
             *Channels(settings, pool).routes(),
             *Devices(settings, pool).routes(),
+            *Inbox(settings, pool, nodes).routes(),
+            *Recipients(settings, pool).routes(),
+            *Suppressions(settings, pool).routes(),
+            *Statistics(settings, pool, nodes).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,

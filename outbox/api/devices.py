@@ -55,6 +55,7 @@ OWN = (Scope.USER, Scope.PRODUCER)
 LIST = Contract("list_devices", "List a user's devices", {200: Listed}, OWN, own=True)
 PUT = Contract("register_device", "Register a device", {200: Shown}, OWN, own=True, body=Given)
 DELETE = Contract("forget_device", "Forget a device", {204: None}, OWN, own=True)
+CLEAR = Contract("forget_devices", "Forget all devices of a user", {204: None}, OWN, own=True)
 
 
 class Devices:
@@ -70,6 +71,7 @@ class Devices:
             Endpoint("GET", path, self.list, LIST),
             Endpoint("PUT", path, self.put, PUT),
             Endpoint("DELETE", path + "/{token}", self.delete, DELETE),
+            Endpoint("DELETE", path, self.clear, CLEAR),
         ]
 
     async def list(self, request: Request) -> Response:
@@ -93,6 +95,13 @@ class Devices:
         user_id = self.user(request)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             await push.unregister(conn, user_id, spellings(request.path_params["token"]))
+        return Response(status_code=204)
+
+    async def clear(self, request: Request) -> Response:
+        """For somebody who signs out everywhere: nothing is pushed until a device is registered again."""
+        user_id = self.user(request)
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+            await push.unregister_all(conn, user_id)
         return Response(status_code=204)
 
     def user(self, request: Request) -> str:

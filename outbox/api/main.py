@@ -1,4 +1,4 @@
-"""The API as a process: a pool, a look at Postgres every second, and the server, until asked to stop."""
+"""The API as a process: a pool, Redis, a look at Postgres every second, and the server, until asked to stop."""
 
 import asyncio
 import time
@@ -7,6 +7,7 @@ from db.notifications import ping
 from db.pool import Pool, open_pool
 from outbox.api.app import create_app
 from outbox.log import get
+from outbox.nodes import Nodes
 from outbox.probes import Health, serve
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
@@ -38,14 +39,16 @@ class Pulse:
 async def main(settings: Settings, stop: Stop) -> None:
     """Serve the API until asked to stop; requests under way then end. Starts with Postgres down: it waits for it."""
     pool = await open_pool(settings.database, name="api")
+    nodes = Nodes(settings.redis, protocol=2, socket_timeout=SILENCE_SECONDS)
     pulse, health = Pulse(pool), Health()
     health.add("postgres", pulse.check)
     log.info("api.started", host=settings.host, port=settings.api_port)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(run_loop("api.ping", pulse.step, asyncio.Event(), stop))
-            app = create_app(settings, pool, health)
+            app = create_app(settings, pool, health, nodes)
             await serve(app, settings.host, settings.api_port, stop, server_header=False)
     finally:
+        await nodes.aclose()
         pool.terminate()
     log.info("api.stopped")

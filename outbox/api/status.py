@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel
 
+from db.push import DeviceStatus
 from outbox.api import why
 from outbox.envelope import Priority
 
@@ -47,8 +48,22 @@ Status = Literal[
 ]
 
 
+class Device(BaseModel):
+    """The last attempt of a push on one device, and what its provider said."""
+
+    device_id: UUID
+    status: DeviceStatus
+    attempt: int
+    provider: str | None
+    message_id: str | None
+    error_class: str | None
+    reason: str | None
+    at: AwareDatetime
+
+
 class Delivery(BaseModel):
-    """One channel. What no worker has had yet has no more than the first five."""
+    """One channel. What no worker has had yet has no more than the first five. `why`: why it was not sent, or not
+    yet; null for what was delivered. Of push, `devices` has those that were tried."""
 
     channel: str
     status: DeliveryStatus
@@ -63,6 +78,7 @@ class Delivery(BaseModel):
     claimed_at: AwareDatetime | None = None
     settled_at: AwareDatetime | None = None
     digest_id: UUID | None = None
+    devices: list[Device] | None = None
 
 
 class Event(BaseModel):
@@ -111,15 +127,21 @@ def derive(statuses: Collection[str], *, canceled: bool = False, scheduled: bool
     return next(status for status in CLOSED if status in statuses)
 
 
+def whole(
+    deliveries: Collection[Mapping[str, Any]], scheduled: Collection[Mapping[str, Any]], *, canceled: bool
+) -> str:
+    waits = any(item["reason"] == "deliver_at" for item in scheduled)
+    return derive([delivery["status"] for delivery in deliveries], canceled=canceled, scheduled=waits)
+
+
 def describe(row: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to GET /v1/notifications/{id}, from the row of notifications.status."""
     scheduled = json.loads(row["scheduled"])
     deliveries = by_channel(row["channels"], json.loads(row["deliveries"]), scheduled)
-    waits = any(item["reason"] == "deliver_at" for item in scheduled)
-    statuses = [delivery["status"] for delivery in deliveries]
+    add_devices(deliveries, json.loads(row["devices"]))
     return {
         "id": str(row["id"]),
-        "status": derive(statuses, canceled=row["canceled_at"] is not None, scheduled=waits),
+        "status": whole(deliveries, scheduled, canceled=row["canceled_at"] is not None),
         **{name: plain(row[name]) for name in COLUMNS},
         "payload": json.loads(row["payload"]),
         "deliveries": deliveries,
@@ -139,6 +161,15 @@ def by_channel(
         )
         for channel in channels
     ]
+
+
+def add_devices(deliveries: list[dict[str, Any]], tried: list[dict[str, Any]]) -> None:
+    """To each channel those that it was tried on."""
+    for delivery in deliveries:
+        if own := [device for device in tried if device["channel"] == delivery["channel"]]:
+            delivery["devices"] = [
+                {name: value for name, value in device.items() if name != "channel"} for device in own
+            ]
 
 
 def explained(delivery: dict[str, Any], waits: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,23 +1,25 @@
 """The routes of /v1/templates: versions published, looked at, tried out with a payload, and sent to one person."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import asyncpg
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from db import notifications, templates
+from db import notifications, recipients, suppressions, templates
 from db.pool import Executor, Pool
 from db.templates import Draft, OutdatedError, Published, Template
 from outbox.api.body import parse_object, read_json_bytes
-from outbox.api.contract import Contract, Endpoint
+from outbox.api.contract import Contract, Endpoint, caller
 from outbox.api.dead_letters import plain, private
 from outbox.api.intake import accept
 from outbox.api.notifications import LOCATION, Linked
 from outbox.api.problems import ProblemError, refused
 from outbox.api.reading import read
+from outbox.api.suppressions import check_address
+from outbox.audit import record
 from outbox.envelope import ChannelName, Notification, Priority, printable, storable
 from outbox.errors import InvalidNotificationError
 from outbox.rendering import layouts
@@ -63,12 +65,21 @@ class Trial(BaseModel):
 
 
 class TestSend(BaseModel):
-    """Whom to send it to."""
+    """Whom to send it to: a user, or an address that need not be anybody's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    user_id: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)]
+    user_id: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)] | None = None
+    address: Annotated[str, Field(max_length=320), AfterValidator(printable)] | None = Field(
+        None, description="By e-mail and SMS only. It is kept for an hour, in the query's language."
+    )
     payload: Payload = {}
+
+    @model_validator(mode="after")
+    def one_of_both(self) -> Self:
+        if (self.user_id is None) == (self.address is None):
+            raise ValueError("give either user_id or address")
+        return self
 
 
 class Listing(BaseModel):
@@ -161,6 +172,7 @@ PUBLISH = Contract(
 )
 PREVIEW = Contract(
     *("preview_template", "Render a template with a payload", {200: Previewed}, ADMIN),
+    audited=False,  # it changes nothing
     path=Named,
     query=Language,
     body=Trial,
@@ -215,21 +227,14 @@ class Templates:
         sources = read(Sources, parse_object(await read_json_bytes(request, BODY_BYTES)))
         await compiles(sources.template(place.name))
         draft = Draft(**asdict(place) | sources.model_dump() | {"on_top_of": if_match(request)})
-        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             if draft.channel not in await notifications.known_channels(conn):
                 raise refused(InvalidNotificationError("channel", f"{draft.channel!r} is not known"))
-            version, fresh = await self.published(conn, draft)
+            version, fresh = await publish_on_top(conn, draft)
+            detail = {"locale": place.locale, "version": version, "fresh": fresh}
+            await record(conn, caller(request), "template.publish", named(place), detail)
         body = {"channel": place.channel, "name": place.name, "locale": place.locale, "version": version}
         return JSONResponse(body, 201 if fresh else 200, {"ETag": etag(version)})
-
-    async def published(self, conn: Executor, draft: Draft) -> tuple[int, bool]:
-        try:
-            return await templates.publish(conn, draft)
-        except OutdatedError as error:
-            detail = f"The version in force is {error.newest}: look at it, and publish on top of it."
-            raise ProblemError(412, "outdated", detail, headers={"ETag": etag(error.newest)}) from None
-        except asyncpg.UniqueViolationError:
-            raise ProblemError(409, "conflict", "Somebody else is publishing it at this moment.") from None
 
     async def preview(self, request: Request) -> Response:
         """The parts as they would be sent. Sends nothing."""
@@ -250,21 +255,27 @@ class Templates:
         return Sources(subject=newest.subject, body_text=newest.body_text, body_html=newest.body_html)
 
     async def test(self, request: Request) -> Response:
-        """To one person, by the road that everything takes, so its timeline says how it went."""
+        """To one person or address, by the road that everything takes, so its timeline says how it went."""
         place = place_of(request)
         asked = read(TestSend, parse_object(await read_json_bytes(request, BODY_BYTES)))
-        notification = Notification(
-            event_type="template.test",
-            user_id=asked.user_id,
-            channels=[place.channel],
-            payload=asked.payload,
-            template_name=place.name,
-            priority=Priority.URGENT,
-        )
-        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
-            accepted = await accept(conn, notification)
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
+            user_id = asked.user_id or await stand_in(conn, place, asked.address or "")
+            accepted = await accept(conn, trial_of(place, user_id, asked.payload))
+            detail = {"locale": place.locale, "notification_id": str(accepted.id)}
+            await record(conn, caller(request), "template.test", named(place), detail)
         url = f"{self.settings.public_api_url}/v1/notifications/{accepted.id}"
         return JSONResponse({"id": str(accepted.id), "status_url": url}, 202, {"Location": url})
+
+
+async def publish_on_top(conn: Executor, draft: Draft) -> tuple[int, bool]:
+    """The version in force now, and whether this made it. Raises ProblemError: 412 and 409."""
+    try:
+        return await templates.publish(conn, draft)
+    except OutdatedError as error:
+        detail = f"The version in force is {error.newest}: look at it, and publish on top of it."
+        raise ProblemError(412, "outdated", detail, headers={"ETag": etag(error.newest)}) from None
+    except asyncpg.UniqueViolationError:
+        raise ProblemError(409, "conflict", "Somebody else is publishing it at this moment.") from None
 
 
 def place_of(request: Request) -> Draft:
@@ -272,6 +283,10 @@ def place_of(request: Request) -> Draft:
     query = dict(request.query_params)
     locale = query.pop("locale", "")
     return read(Place, {**request.path_params, "locale": locale, **query}).draft()
+
+
+def named(place: Draft) -> str:
+    return f"{place.channel}/{place.name}"
 
 
 def if_match(request: Request) -> int | None:
@@ -288,6 +303,27 @@ def if_match(request: Request) -> int | None:
 
 def etag(version: int) -> str:
     return f'"{version}"'
+
+
+async def stand_in(conn: Executor, place: Draft, address: str) -> str:
+    """Somebody who has this address, for an hour. Raises ProblemError: 422 for what is none, 503 for too many tests."""
+    kind = check_address(place.channel, await suppressions.kind_of(conn, place.channel), address)
+    user_id = await recipients.stand_in(conn, kind, address, place.locale or None)
+    if user_id is None:
+        busy = "A hundred addresses were tested within the hour; try again later."
+        raise ProblemError(503, "busy", busy, headers={"Retry-After": "60"})
+    return user_id
+
+
+def trial_of(place: Draft, user_id: str, payload: dict[str, Any]) -> Notification:
+    return Notification(
+        event_type="template.test",
+        user_id=user_id,
+        channels=[place.channel],
+        payload=payload,
+        template_name=place.name,
+        priority=Priority.URGENT,
+    )
 
 
 def variables(trial: Trial) -> dict[str, Any]:

@@ -15,6 +15,7 @@ WAITS = {
     "digest": "it is collecting what it will tell",
     "redrive": "it was redriven, and its turn is still to come",
 }
+UNCLAIMED = "no worker has had it yet"
 TOO_LATE = {
     "sending": "an attempt is under way; if it fails, no other is made",
     "delivered": "it was delivered before; in-app, it stays in the inbox",
@@ -40,16 +41,18 @@ class Withdrawn(BaseModel):
 
 
 def unsent(delivery: Mapping[str, Any], waits: Mapping[str, Any] | None) -> str | None:
-    """None for what was delivered, and for what is on its way."""
+    """None for what was delivered, and for nothing else."""
     match delivery["status"]:
-        case "delivered" | "sending":
+        case "delivered":
             return None
+        case "sending":
+            return "an attempt is under way"
         case "digested":
             return f"{delivery['reason']}: digest {delivery['digest_id']}"
         case "pending":
-            return WAITS.get(waits["reason"]) if waits else None
-        case _:
-            return delivery.get("reason")
+            return WAITS[waits["reason"]] if waits and waits["reason"] in WAITS else UNCLAIMED
+        case status:
+            return delivery.get("reason") or f"{status}; no reason was given"
 
 
 def withdrawn(identity: UUID, canceled: Canceled) -> dict[str, Any]:

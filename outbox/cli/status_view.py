@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from outbox.cli import reach
-from outbox.cli.status_look import COUNTED_ROWS, Look, Stream, Waiting, take
+from outbox.look import COUNTED_ROWS, Look, Stream, Waiting, take
 from outbox.settings import Settings
 
 STATES = (

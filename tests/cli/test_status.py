@@ -10,7 +10,8 @@ from rich.console import Console
 
 from db import status
 from db.pool import Connection
-from outbox.cli import status_look, status_view
+from outbox.cli import status_view
+from outbox.look import Look, Relay, Stream, Waiting, take
 from outbox.nodes import Nodes
 from outbox.settings import Settings
 from outbox.streams import GROUP
@@ -30,13 +31,13 @@ VALUES (1, (extract(epoch FROM now()) * 1000)::bigint, pg_current_snapshot(), '{
 LEAD = "INSERT INTO notify.relay_lease VALUES ('relay', 'here-1', 1, now() + interval '8 s')"
 
 
-async def look(admin: Connection, nodes: Nodes, settings: Settings) -> status_look.Look:
-    return await status_look.take(admin, nodes, settings.keys)
+async def look(admin: Connection, nodes: Nodes, settings: Settings) -> Look:
+    return await take(admin, nodes, settings.keys)
 
 
 async def test_an_empty_system(admin: Connection, nodes: Nodes, settings: Settings) -> None:
     seen = await look(admin, nodes, settings)
-    assert seen.relay == status_look.Relay(None, None, None, None, 0, 0.0)
+    assert seen.relay == Relay(None, None, None, None, 0, 0.0)
     assert (seen.streams, seen.deliveries, seen.scheduled, seen.dead_letters) == ([], {}, [], [])
 
 
@@ -160,14 +161,14 @@ async def test_json_is_one_object_a_line(outbox: Command, configured: Settings, 
 
 
 def test_every_part_of_a_look_is_drawn() -> None:
-    seen = status_look.Look(
+    seen = Look(
         at=datetime.now(UTC),
-        relay=status_look.Relay("here-1", 7.5, 12, 0.5, 150_000, 12.0),
-        streams=[status_look.Stream("notifications.email", 5, 2, 0, 300.0)],
+        relay=Relay("here-1", 7.5, 12, 0.5, 150_000, 12.0),
+        streams=[Stream("notifications.email", 5, 2, 0, 300.0)],
         deliveries={"email": {"delivered": 1234, "failed": 1}},
         disabled=[],
-        scheduled=[status_look.Waiting("retry", 3, -2.0)],
-        dead_letters=[status_look.Waiting("email", 1, 7300.0)],
+        scheduled=[Waiting("retry", 3, -2.0)],
+        dead_letters=[Waiting("email", 1, 7300.0)],
     )
     console = Console(width=120)
     with console.capture() as capture:

@@ -8,7 +8,8 @@ import pytest
 import redis.asyncio as aioredis
 
 from db.pool import Connection
-from outbox.cli import reach, status_look
+from outbox import look
+from outbox.cli import reach
 from outbox.errors import SettingsError
 from outbox.nodes import Nodes, seeds, url_of
 from outbox.service import Stop
@@ -151,7 +152,7 @@ async def test_status_sees_the_streams_of_all_nodes(
     async with relaying(spread):
         await send(producer, 4)
         await until_there(redis, spread, 4)
-    seen = await status_look.take(admin, nodes, spread.keys)
+    seen = await look.take(admin, nodes, spread.keys)
     assert {stream.name: stream.length for stream in seen.streams} == {
         spread.keys.stream("inapp", lane): 4 for lane in LANES
     }

@@ -2,14 +2,30 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from db import dead, delivery, inbox, notifications, preferences, push, rules, sms
+from db import (
+    browse,
+    dead,
+    delivery,
+    inbox,
+    inbox_pages,
+    notifications,
+    preferences,
+    push,
+    recipients,
+    rules,
+    sms,
+    statistics,
+    suppressions,
+)
 from db import relay as sql
 from db.delivery import Claimant, Settlement, Status
 from db.pool import Connection
 from db.push import DeviceResult, DeviceStatus, Platform
+from db.statistics import Grouping
 from relay.look import TICK_BYTES, TICK_ROWS
 from relay.quick import QUICK_BYTES, QUICK_ROWS
 from relay.relay import BY_INDEX
@@ -194,6 +210,30 @@ GATEWAY = [
     # The caller bounds the span to 500; where so many are expected to be few, it is read whole and sorted.
     Hot("latest", lambda c, n: inbox.latest(c, HEAVY, (n // 10 - 500, n // 10), 50), ITEMS, 550, sorts=1),
     Hot("marks", lambda c, n: inbox.marks(c, HEAVY, (n // 20, n // 20 + 100)), {INBOX}, 100, sorts=1),
+    # The caller bounds the span here, too; where few are expected, it is read whole and sorted.
+    Hot(
+        "below",
+        lambda c, n: inbox_pages.below(c, HEAVY, (n // 10 - 500, n // 10 + 1), inbox_pages.Kind(), 50),
+        ITEMS,
+        550,
+        sorts=2,
+    ),
+    Hot(
+        "below_nothing_fits",
+        lambda c, n: inbox_pages.below(
+            c, HEAVY, (n // 20, n // 20 + 500), inbox_pages.Kind(archived=True), 50
+        ),
+        ITEMS,
+        500,
+        sorts=1,
+    ),
+    Hot("counts", lambda c, n: inbox_pages.counts(c, "u7"), {COUNTERS, INBOX}, 30),
+    Hot(
+        "seqs",
+        lambda c, n: inbox_pages.seqs(c, HEAVY, [UUID(uuid(n * 2 + i)) for i in range(1, 51)]),
+        {"inbox_notification_id"},
+        50,
+    ),
     Hot("lock", lambda c, n: inbox.lock(c, HEAVY), {COUNTERS}, 1),
     Hot("mark_read", lambda c, n: inbox.mark_read(c, HEAVY, [1, 2, 3]), {INBOX}, 3),
     Hot("mark_read_up_to", lambda c, n: inbox.mark_read_up_to(c, HEAVY, 100), {INBOX}, 100),
@@ -262,13 +302,67 @@ PUSHING = [
         "push_register", lambda c, n: push.register(c, "u1", Platform.FCM, "token-1"), {OF_USER}, 20, sorts=1
     ),
     Hot("push_unregister", lambda c, n: push.unregister(c, "u1", ["token-1"]), {OF_USER, TOKENS}, 10),
+    Hot("push_unregister_all", lambda c, n: push.unregister_all(c, "u1"), {OF_USER}, 10),
     Hot("push_devices_of", lambda c, n: push.devices_of(c, "u1"), {OF_USER}, 10, sorts=1),
     Hot("push_forget", forget_devices, {OF_USER, "device_tokens_pkey"}, 30, sorts=1),
 ]
 
+NEWEST = browse.Place(browse.END, UUID(int=0))
+BY_TIME, BY_USER = "notifications_created_at", "notifications_user_id"
+SHOWN = {DELIVERIES, "digest_items_pkey", "scheduled_notification_id"}
+LOOKED_AT = 200
+LISTED = "suppressions_pkey"
+
+
+def browsing(name: str, wanted: browse.Wanted, index: str, below: browse.Place = NEWEST) -> Hot:
+    """Deliveries and what waits are looked up for those that fit; the sorts are of those looked at."""
+    return Hot(
+        name,
+        lambda c, n: browse.page(c, wanted, below, LOOKED_AT, payloads=False),
+        {index} | SHOWN,
+        6 * LOOKED_AT,
+        sorts=2,
+    )
+
+
+BROWSING = [
+    browsing("browse", browse.Wanted(), BY_TIME),
+    browsing(
+        "browse_deep",
+        browse.Wanted(),
+        BY_TIME,
+        browse.Place(datetime.now(UTC) - timedelta(seconds=15), UUID(int=0)),
+    ),
+    browsing("browse_nothing_fits", browse.Wanted(event_type="login"), BY_TIME),
+    browsing("browse_user", browse.Wanted(user_id="u7"), BY_USER),
+    browsing("browse_heavy_user", browse.Wanted(user_id="heavy", priority="urgent"), BY_USER),
+    browsing("browse_key", browse.Wanted(dedup_key="key-10"), "notifications_dedup_key"),
+    Hot(
+        "statistics",
+        lambda c, n: statistics.count(
+            c, (browse.BEGINNING, browse.END), LOOKED_AT, Grouping(channel=True), 10
+        ),
+        {BY_TIME, DELIVERIES},
+        2 * LOOKED_AT,
+        sorts=4,  # of what was counted
+    ),
+    Hot("recipients", lambda c, n: recipients.page(c, "u5", 100), {"recipients_pkey"}, 101),
+    Hot("suppressions", lambda c, n: suppressions.page(c, None, ("", ""), 100), {LISTED}, 100),
+    Hot(
+        "suppressions_of", lambda c, n: suppressions.page(c, "email", ("email", "gone5"), 100), {LISTED}, 100
+    ),
+    Hot(
+        "suppression",
+        lambda c, n: suppressions.of_address(c, "Gone7@example.org", None),
+        {LISTED},
+        5,
+        sorts=1,
+    ),
+]
+
 KEYS = ["key-10", "key-20", "no such key"]
 OF_ONE = {NOTIFICATIONS, DELIVERIES, "delivery_events_notification_id", "scheduled_notification_id"}
-OF_ONE |= {"digest_items_pkey"}
+OF_ONE |= {"digest_items_pkey", "push_attempts_pkey"}
 OTHERS = [
     Hot(
         "ids_of_keys",
@@ -277,7 +371,7 @@ OTHERS = [
         2,
     ),
     Hot("of_user", lambda c, n: preferences.of_user(c, "u1"), {PREFERENCES}, 1, sorts=1),
-    Hot("status", lambda c, n: c.fetch(notifications.SQL["status"], UUID(uuid(1))), OF_ONE, 4, sorts=1),
+    Hot("status", lambda c, n: c.fetch(notifications.SQL["status"], UUID(uuid(1))), OF_ONE, 6, sorts=2),
     Hot(
         "unmirrored",
         lambda c, n: dead.unmirrored(c, 100),
@@ -292,4 +386,4 @@ OTHERS = [
         201,
     ),
 ]
-HOT = RELAY + WORKER + GATEWAY + SMS + PUSHING + OTHERS
+HOT = RELAY + WORKER + GATEWAY + SMS + PUSHING + BROWSING + OTHERS

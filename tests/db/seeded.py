@@ -22,7 +22,7 @@ SET session_replication_role = replica;  -- the owner's way past triggers and fo
 
 INSERT INTO notify.notifications (id, event_type, user_id, channels, payload, dedup_key, priority, created_at)
 SELECT {UUID.format("i")}, 'order.paid', 'u' || i % ($1 / {USER_ITEMS}), '{{inapp}}', '{{"number": 1}}',
-       CASE WHEN i % 10 = 0 THEN 'key-' || i END, 'normal', now()
+       CASE WHEN i % 10 = 0 THEN 'key-' || i END, 'normal', now() + (i - $1) * interval '1 ms'
 FROM generate_series(1, $1) i;
 
 INSERT INTO notify.outbox (id, xid, notification_id, event_type, user_id, payload)

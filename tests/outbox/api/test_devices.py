@@ -50,6 +50,16 @@ async def test_a_device_is_registered_listed_and_forgotten(
     assert await tokens(api, "ada") == [IOS]
 
 
+async def test_all_are_forgotten_at_once(api: httpx.AsyncClient, ada: dict[str, str]) -> None:
+    for token in (ANDROID, "another"):
+        await put(api, "ada", "fcm", token)
+    await put(api, "bob", "apns", IOS)
+    for _ in range(2):
+        assert (await api.delete("/v1/users/ada/devices", headers=ada)).status_code == 204
+    assert (await tokens(api, "ada"), await tokens(api, "bob")) == ([], [IOS])
+    problem(await api.delete("/v1/users/bob/devices", headers=ada), 403, "forbidden")
+
+
 async def test_registering_again_confirms(api: httpx.AsyncClient) -> None:
     first = (await put(api, "ada", "apns", IOS)).json()
     second = (await put(api, "ada", "apns", IOS.upper())).json()

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from db.pool import Connection
+from outbox.api import why
 from outbox.api.status import derive
 from tests.outbox.api.answers import fields, problem
 
@@ -124,3 +125,44 @@ async def test_an_unknown_id_is_not_found(api: httpx.AsyncClient) -> None:
 async def test_what_is_no_uuid_is_refused(api: httpx.AsyncClient) -> None:
     for text in ("x", "123", "01890a5dac96774bbcceb302099a8057", "%7B%7D", "null", "%00"):
         assert fields(await api.get(f"/v1/notifications/{text}")) == ["id"], text
+
+
+async def test_each_device_of_a_push_is_told(api: httpx.AsyncClient, admin: Connection) -> None:
+    identity = await create(api, channels=["push", "inapp"])
+    await admin.execute(
+        f"""
+        INSERT INTO notify.deliveries (notification_id, channel, status, attempts, attempts_allowed, reason)
+        VALUES ('{identity}', 'push', 'retrying', 1, 8, '1 of 2 devices, one of them: 503');
+        INSERT INTO notify.push_attempts (notification_id, channel, device_id, status, attempt, provider, reason, at)
+        VALUES ('{identity}', 'push', '{uuid4()}', 'retrying', 1, 'fcm', '503', clock_timestamp() + '1 s'),
+               ('{identity}', 'push', '{uuid4()}', 'delivered', 1, 'apns', NULL, clock_timestamp());
+        """
+    )
+    push, inapp = (await show(api, identity))["deliveries"]
+    told = [(one["status"], one["provider"], one["reason"]) for one in push["devices"]]
+    assert told == [("delivered", "apns", None), ("retrying", "fcm", "503")]
+    assert "devices" not in inapp
+
+
+STATES: list[tuple[dict[str, Any], dict[str, Any] | None, str | None]] = [
+    ({"status": "delivered"}, None, None),
+    ({"status": "sending"}, None, "an attempt is under way"),
+    ({"status": "pending"}, None, "no worker has had it yet"),
+    ({"status": "pending"}, {"reason": "redrive"}, "it was redriven, and its turn is still to come"),
+    ({"status": "pending"}, {"reason": "retry"}, "no worker has had it yet"),
+    ({"status": "retrying", "reason": "451 later"}, {"reason": "retry"}, "451 later"),
+    ({"status": "failed", "reason": "550 no"}, None, "550 no"),
+    ({"status": "failed", "reason": None}, None, "failed; no reason was given"),
+    (
+        {"status": "digested", "reason": "told in a digest", "digest_id": 7},
+        None,
+        "told in a digest: digest 7",
+    ),
+]
+
+
+@pytest.mark.parametrize(("delivery", "waits", "sentence"), STATES, ids=str)
+def test_why_it_was_not_sent(
+    delivery: dict[str, Any], waits: dict[str, Any] | None, sentence: str | None
+) -> None:
+    assert why.unsent(delivery, waits) == sentence

@@ -95,3 +95,81 @@ async def test_a_test_goes_the_road_of_all(as_admin: httpx.AsyncClient, admin: C
 async def test_a_producer_may_not(api: httpx.AsyncClient) -> None:
     problem(await api.put(WELCOME, json={}), 403, "forbidden")
     problem(await api.get("/v1/templates"), 403, "forbidden")
+
+
+async def test_a_version_is_shown_and_put_in_force_again(
+    as_admin: httpx.AsyncClient, admin: Connection
+) -> None:
+    for subject in ("one", "two"):
+        await as_admin.put(WELCOME, json={"subject": subject}, params={"locale": "de"})
+    old = f"{WELCOME}/versions/1"
+    shown = await as_admin.get(old, params={"locale": "de"})
+    assert (shown.json()["subject"], shown.json()["version"]) == ("one", 1)
+    late = await as_admin.post(f"{old}:restore", params={"locale": "de"}, headers={"If-Match": '"1"'})
+    problem(late, 412, "outdated")
+    restored = await as_admin.post(f"{old}:restore", params={"locale": "de"}, headers={"If-Match": '"2"'})
+    assert (restored.status_code, restored.json()["version"], restored.headers["etag"]) == (201, 3, '"3"')
+    again = await as_admin.post(f"{old}:restore", params={"locale": "de"})
+    assert (again.status_code, again.json()["version"]) == (200, 3)
+    newest = (await as_admin.get(WELCOME, params={"locale": "de"})).json()["versions"][0]
+    assert (newest["version"], newest["subject"]) == (3, "one")
+    entry = await admin.fetchrow(
+        "SELECT target, detail->>'restored' AS was, detail->>'version' AS now FROM notify.audit_log"
+        " WHERE action = 'template.restore' ORDER BY id LIMIT 1"
+    )
+    assert tuple(entry or ()) == ("email/welcome", "1", "3")
+
+
+async def test_a_version_that_is_not_there(as_admin: httpx.AsyncClient) -> None:
+    await as_admin.put(WELCOME, json={"subject": "one"})
+    for path in (f"{WELCOME}/versions/2", "/v1/templates/email/none/versions/1"):
+        problem(await as_admin.get(path), 404, "not-found")
+        problem(await as_admin.post(f"{path}:restore"), 404, "not-found")
+    for odd in ("0", "x", "99999999999"):
+        [(field, _)] = problem(await as_admin.get(f"{WELCOME}/versions/{odd}"), 422, "invalid")
+        assert field == "version"
+
+
+async def test_a_test_to_an_address_needs_no_user(as_admin: httpx.AsyncClient, admin: Connection) -> None:
+    """Somebody is made up for it, whom the workers ask for nowhere, and who is forgotten by a test an hour later."""
+    await as_admin.put(WELCOME, json={"subject": "Hi"})
+    sent = await as_admin.post(f"{WELCOME}:test?locale=de", json={"address": "Ada@Example.org"})
+    assert sent.status_code == 202, sent.text
+    row = await admin.fetchrow(
+        "SELECT r.email, r.phone, r.locale, r.asked_at = 'infinity' AS never FROM notify.recipients r"
+        " JOIN notify.outbox o USING (user_id)"
+    )
+    assert tuple(row or ()) == ("Ada@Example.org", None, "de", True)
+    await admin.execute("UPDATE notify.recipients SET updated_at = now() - interval '2 hours'")
+    await as_admin.post(f"{WELCOME}:test", json={"address": "bob@example.org"})
+    assert [row[0] for row in await admin.fetch("SELECT email FROM notify.recipients")] == ["bob@example.org"]
+
+
+async def test_no_more_than_a_hundred_addresses_an_hour(
+    as_admin: httpx.AsyncClient, admin: Connection
+) -> None:
+    await as_admin.put(WELCOME, json={"subject": "Hi"})
+    await admin.execute(
+        "INSERT INTO notify.recipients (user_id) SELECT 'outbox-test:' || n FROM generate_series(1, 99) n"
+    )
+    one = {"address": "ada@example.org"}
+    assert (await as_admin.post(f"{WELCOME}:test", json=one)).status_code == 202
+    problem(await as_admin.post(f"{WELCOME}:test", json=one), 503, "busy")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        (WELCOME, {"address": "nobody"}, "address"),
+        (WELCOME, {"address": "a@b", "user_id": "ada"}, "body"),
+        (WELCOME, {}, "body"),
+        ("/v1/templates/sms/default", {"address": "a@b"}, "address"),
+        ("/v1/templates/push/default", {"address": "a@b"}, "channel"),
+        ("/v1/templates/fax/default", {"address": "a@b"}, "channel"),
+    ],
+)
+async def test_a_test_needs_one_who_can_be_reached(
+    as_admin: httpx.AsyncClient, path: str, body: dict[str, Any], field: str
+) -> None:
+    answer = await as_admin.post(f"{path}:test", json=body)
+    assert problem(answer, 422, "invalid")[0][0] == field

@@ -1,4 +1,4 @@
-"""One look at everything that `outbox status` shows, as plain values."""
+"""One look at all that is going on, as plain values: for `outbox status`, and for GET /v1/statistics/now."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from db import status
-from db.pool import Connection
+from db.pool import Executor
 from outbox.nodes import Nodes
 from outbox.streams import GROUP, LANES, Keys
 
@@ -56,7 +56,7 @@ class Look:
     dead_letters: list[Waiting]
 
 
-async def take(connection: Connection, nodes: Nodes, keys: Keys) -> Look:
+async def take(connection: Executor, nodes: Nodes, keys: Keys) -> Look:
     channels = await status.channels(connection)
     counts: dict[str, dict[str, int]] = {}
     for row in await status.deliveries(connection, datetime.now(UTC) - WINDOW):
@@ -68,18 +68,24 @@ async def take(connection: Connection, nodes: Nodes, keys: Keys) -> Look:
         streams=await look_at_streams(nodes, names),
         deliveries=counts,
         disabled=[channel["name"] for channel in channels if not channel["enabled"]],
-        scheduled=[
-            Waiting(row["reason"], row["count"], row["next_seconds"])
-            for row in await status.scheduled(connection)
-        ],
-        dead_letters=[
-            Waiting(row["channel"], row["count"], row["oldest_seconds"])
-            for row in await status.dead_letters(connection)
-        ],
+        scheduled=await scheduled(connection),
+        dead_letters=await dead_letters(connection),
     )
 
 
-async def look_at_relay(connection: Connection) -> Relay:
+async def scheduled(connection: Executor) -> list[Waiting]:
+    """By what they wait for."""
+    rows = await status.scheduled(connection)
+    return [Waiting(row["reason"], row["count"], row["next_seconds"]) for row in rows]
+
+
+async def dead_letters(connection: Executor) -> list[Waiting]:
+    """By channel."""
+    rows = await status.dead_letters(connection)
+    return [Waiting(row["channel"], row["count"], row["oldest_seconds"]) for row in rows]
+
+
+async def look_at_relay(connection: Executor) -> Relay:
     row = await status.relay(connection)
     rows, seconds = await status.lag(connection, COUNTED_ROWS)
     return Relay(row["holder"], row["lease_seconds"], row["tick"], row["tick_age_seconds"], rows, seconds)

@@ -1,0 +1,7 @@
+-- name: notifications_created_at
+-- Everybody's notifications by time. It grows at its right edge only.
+CREATE INDEX CONCURRENTLY notifications_created_at ON notify.notifications (created_at, id)
+
+-- name: notifications_user_id
+-- One user's notifications by time: for lists, export and erasure.
+CREATE INDEX CONCURRENTLY notifications_user_id ON notify.notifications (user_id, created_at, id)

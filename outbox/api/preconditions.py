@@ -1,0 +1,39 @@
+"""If-Match and If-None-Match (RFC 9110 §13.1): nobody overwrites what they have not seen, unless they want to."""
+
+import hashlib
+import json
+from typing import Any
+
+from starlette.requests import Request
+
+from outbox.api.problems import ProblemError
+
+HEADERS = {
+    "If-Match": "The ETag that GET gave: change it only if it is still that; * only if there is one.",
+    "If-None-Match": "* where nothing must be there yet.",
+}
+ETAG = {"ETag": "Stands for what is shown, for If-Match."}
+
+
+def etag(content: Any) -> str:
+    """The same for the same content, whoever wrote it."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def only_new(request: Request) -> bool:
+    return request.headers.get("if-none-match", "").strip() == "*"
+
+
+def check(request: Request, current: str | None) -> None:
+    """`current`: the ETag of what is there, None where nothing is. Raises ProblemError, 412."""
+    if only_new(request) and current is not None:
+        raise ProblemError(412, "precondition-failed", "There is one already, and If-None-Match is *.")
+    wanted = request.headers.get("if-match")
+    if wanted is None:
+        return
+    if current is None:
+        raise ProblemError(412, "precondition-failed", "There is none, and If-Match asks for one.")
+    tags = [tag.strip() for tag in wanted.split(",")]
+    if "*" not in tags and current not in tags:
+        raise ProblemError(412, "precondition-failed", "It has changed meanwhile: GET it, and decide again.")
