@@ -6,7 +6,7 @@ from typing import Self, TypeVar
 
 import httpx
 
-from outbox.client import notifications, users
+from outbox.client import inbox, notifications, recipients, users
 from outbox.client.groups import AsyncGroup, awaited
 from outbox.client.live import Event
 from outbox.client.socket import listen
@@ -32,6 +32,19 @@ class Users(AsyncGroup):
     remove_device = awaited(users.remove_device)
 
 
+class Inbox(AsyncGroup):
+    page = awaited(inbox.page)
+    count = awaited(inbox.count)
+    mark = awaited(inbox.mark)
+    mark_all = awaited(inbox.mark_all)
+
+
+class Recipients(AsyncGroup):
+    get = awaited(recipients.get)
+    put = awaited(recipients.put)
+    remove = awaited(recipients.remove)
+
+
 class AsyncClient:
     """One pool of connections to the API; share it between tasks, and close it or use it in `async with`.
 
@@ -52,6 +65,8 @@ class AsyncClient:
         self._http = httpx.AsyncClient(base_url=url, timeout=options.timeout)
         self.notifications = Notifications(self)
         self.users = Users(self)
+        self.inbox = Inbox(self)
+        self.recipients = Recipients(self)
 
     def events(self, cursor: int | None = None) -> AsyncGenerator[Event, None]:
         """The inbox of the token's user, live, without an end: reconnects, and goes on where it was.

@@ -1,4 +1,4 @@
-"""The fields that create a notification, as keywords: `outbox.envelope.Notification` has their rules."""
+"""The fields of what is written, as keywords. `outbox.envelope.Notification` has the rules of the first."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -21,3 +21,11 @@ class NotificationFields(TypedDict, total=False):
     digest_window: int | None  # seconds
     escalate_after: int | None  # seconds
     escalate_channels: Sequence[str] | None
+
+
+class ContactFields(TypedDict, total=False):
+    email: str | None
+    phone: str | None  # E.164
+    locale: str | None  # BCP 47
+    time_zone: str | None  # of the IANA database
+    quiet_hours: Mapping[str, Any] | None

@@ -107,3 +107,40 @@ class Canceled(Told):
     id: UUID
     canceled_at: AwareDatetime
     deliveries: list[Withdrawn]
+
+
+class InboxPage(Told):
+    """`next_cursor`: null on the last page."""
+
+    items: list[InboxItem]
+    next_cursor: str | None
+    unread: int
+    version: int
+
+
+class InboxCount(Told):
+    """`total` counts archived items, too."""
+
+    unread: int
+    total: int
+    version: int
+    last_seq: int
+
+
+class InboxState(Told):
+    """After a change. `changed`: whether anything was not so before."""
+
+    changed: bool
+    unread: int
+    version: int
+    last_seq: int
+
+
+class Recipient(Told):
+    user_id: str
+    email: str | None = None
+    phone: str | None = None
+    locale: str | None = None
+    time_zone: str | None = None
+    quiet_hours: dict[str, Any] | None = None
+    updated_at: AwareDatetime

@@ -5,7 +5,7 @@ from typing import Self, TypeVar
 
 import httpx
 
-from outbox.client import notifications, users
+from outbox.client import inbox, notifications, recipients, users
 from outbox.client.groups import Group, blocking
 from outbox.client.steps import Answer, Call, Lost, Pause, Steps
 from outbox.client.wire import LOST, Options, Token, TokenSource, answer_of, lost, sendable
@@ -29,6 +29,19 @@ class Users(Group):
     remove_device = blocking(users.remove_device)
 
 
+class Inbox(Group):
+    page = blocking(inbox.page)
+    count = blocking(inbox.count)
+    mark = blocking(inbox.mark)
+    mark_all = blocking(inbox.mark_all)
+
+
+class Recipients(Group):
+    get = blocking(recipients.get)
+    put = blocking(recipients.put)
+    remove = blocking(recipients.remove)
+
+
 class Client:
     """One pool of connections to the API; share it between threads, and close it or use it in `with`.
 
@@ -41,6 +54,8 @@ class Client:
         self._http = httpx.Client(base_url=url, timeout=options.timeout)
         self.notifications = Notifications(self)
         self.users = Users(self)
+        self.inbox = Inbox(self)
+        self.recipients = Recipients(self)
 
     def run(self, steps: Steps[T], /) -> T:
         told: Answer | Lost | None = None

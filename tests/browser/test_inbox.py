@@ -92,6 +92,20 @@ async def test_read_unread_archive_and_undo(tab: Tab, site: Site, inbox: Inbox) 
     assert await inbox.counters("ada") == (2, 0, 7)
 
 
+async def test_older_items(tab: Tab, site: Site, inbox: Inbox) -> None:
+    await inbox.deliver("ada", 120)
+    rows, older = await open_inbox(tab.page, site), tab.page.get_by_role("button", name="Show older")
+    await expect(rows).to_have_count(50)
+    await older.click()
+    await expect(rows).to_have_count(100)
+    await older.click()
+    await expect(rows).to_have_count(120)
+    await expect(older).to_be_hidden()
+    await rows.last.locator(".open").click()
+    await expect(tab.page.locator(".badge")).to_have_text("99+")
+    await expect(tab.page.get_by_text("119 unread")).to_be_visible()
+
+
 async def test_another_tab_follows(tab: Tab, site: Site, inbox: Inbox) -> None:
     await inbox.deliver("ada", 2)
     other = await tab.page.context.new_page()
@@ -155,7 +169,7 @@ async def test_preferences(tab: Tab, site: Site, admin: Connection) -> None:
     await admin.execute(
         "INSERT INTO notify.user_channel_prefs (user_id, channel, event_type, enabled, constraints)"
         " VALUES ('ada', 'email', '*', true, $1)",
-        json.dumps({"cap": {"count": 3, "seconds": 60}}),
+        json.dumps({"cap": {"count": 3, "per": 60}}),
     )
     await open_inbox(tab.page, site)
     await ready(tab.page)

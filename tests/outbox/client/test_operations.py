@@ -15,6 +15,7 @@ from outbox.client import (
     UnauthenticatedError,
 )
 from outbox.tokens import Scope
+from tests.gateway.harness import Inbox
 from tests.outbox.client.conftest import Both, Open, Token
 
 HELLO = {"event_type": "order.paid", "user_id": "ada", "payload": {"title": "Käse 🧀"}}
@@ -77,6 +78,32 @@ async def test_devices(both: Both) -> None:
     assert await both.do(lambda c: c.users.devices("ada")) == [device]
     await both.do(lambda c: c.users.remove_device("ada", "t:1"))
     assert await both.do(lambda c: c.users.devices("ada")) == []
+
+
+async def test_an_inbox(both: Both, inbox: Inbox) -> None:
+    await inbox.deliver("a/b", 5)
+    page = await both.do(lambda c: c.inbox.page("a/b", limit=2))
+    assert ([item.seq for item in page.items], page.unread) == ([5, 4], 5)
+    page = await both.do(lambda c: c.inbox.page("a/b", page.next_cursor, limit=9))
+    assert ([item.seq for item in page.items], page.next_cursor) == ([3, 2, 1], None)
+    state = await both.do(lambda c: c.inbox.mark("a/b", "read", [1, 2]))
+    assert (state.changed, state.unread) == (True, 3)
+    assert not (await both.do(lambda c: c.inbox.mark("a/b", "read", [1, 2]))).changed
+    read = await both.do(lambda c: c.inbox.page("a/b", unread=False))
+    assert [item.seq for item in read.items] == [2, 1]
+    await both.do(lambda c: c.inbox.mark_all("a/b", "archive", up_to=4))
+    count = await both.do(lambda c: c.inbox.count("a/b"))
+    assert (count.unread, count.total, count.last_seq) == (1, 5, 5)
+    archived = await both.do(lambda c: c.inbox.page("a/b", archived=True))
+    assert len(archived.items) == 4
+
+
+async def test_recipients(both: Both) -> None:
+    put = await both.do(lambda c: c.recipients.put("a/b", email="a@example.com", time_zone="Europe/Vienna"))
+    assert await both.do(lambda c: c.recipients.get("a/b")) == put
+    await both.do(lambda c: c.recipients.remove("a/b"))
+    with pytest.raises(NotFoundError):
+        await both.do(lambda c: c.recipients.get("a/b"))
 
 
 async def test_tokens(opened: Open, api_url: str, token: Token) -> None:
