@@ -35,7 +35,7 @@ async def answer(board: Switchboard, ws: WebSocket) -> None:
         await ws.send_denial_response(PlainTextResponse("this origin is not allowed", 403))
         return
     try:
-        visitor = await door.admit(ws, board.settings)
+        visitor = await door.admit(ws, board.verifier)
     except door.RefusedError as error:
         REFUSED.labels(error.closing.code.name.lower()).inc()
         await say_goodbye(ws, error.closing)

@@ -9,8 +9,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway.protocol import SUBPROTOCOL, Auth, BadFrameError, Close, Closing, parse
 from outbox.errors import UnauthenticatedError
+from outbox.jwks import IssuerAwayError
 from outbox.settings import Settings
-from outbox.tokens import Identity, Scope, verify
+from outbox.tokens import Identity, Scope
+from outbox.verifier import Verifier
 
 AUTH_SECONDS = 5.0
 BEARER = "bearer."
@@ -57,7 +59,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def admit(ws: WebSocket, settings: Settings) -> Visitor:
+async def admit(ws: WebSocket, verifier: Verifier) -> Visitor:
     """Accept the socket and learn who it is. Raises RefusedError, or WebSocketDisconnect if the client leaves.
 
     The token comes as a subprotocol (`outbox.v1, bearer.<token>`, cursor in the query) or in the first frame.
@@ -67,7 +69,7 @@ async def admit(ws: WebSocket, settings: Settings) -> Visitor:
     await ws.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
     token = next((name.removeprefix(BEARER) for name in offered if name.startswith(BEARER)), None)
     if token is not None:
-        return Visitor(identify(settings, token), query_cursor(ws.query_params.get("cursor")))
+        return Visitor(await identify(verifier, token), query_cursor(ws.query_params.get("cursor")))
     try:
         async with asyncio.timeout(AUTH_SECONDS):
             first = parse(await receive_frame(ws))
@@ -77,7 +79,7 @@ async def admit(ws: WebSocket, settings: Settings) -> Visitor:
         raise RefusedError(Closing(Close.BAD_FRAMES, str(error))) from None
     if not isinstance(first, Auth):
         raise RefusedError(Closing(Close.UNAUTHENTICATED, "the first frame must be auth"))
-    return Visitor(identify(settings, first.token), first.cursor)
+    return Visitor(await identify(verifier, first.token), first.cursor)
 
 
 async def receive_frame(ws: WebSocket) -> str | None:
@@ -89,12 +91,14 @@ async def receive_frame(ws: WebSocket) -> str | None:
     return text
 
 
-def identify(settings: Settings, token: str) -> Identity:
-    """Raises RefusedError where the token does not hold, or is none of a user."""
+async def identify(verifier: Verifier, token: str) -> Identity:
+    """Raises RefusedError where the token does not hold, is none of a user, or cannot be judged at the moment."""
     try:
-        identity = verify(settings, token)
+        identity = await verifier.verify(token)
     except UnauthenticatedError as error:
         raise RefusedError(Closing(Close.UNAUTHENTICATED, str(error))) from None
+    except IssuerAwayError as error:
+        raise RefusedError(Closing(Close.TRY_LATER, str(error))) from None
     if Scope.USER not in identity.scopes:
         raise RefusedError(Closing(Close.FORBIDDEN, f"the token lacks the scope {Scope.USER}"))
     return identity

@@ -118,7 +118,7 @@ class Socket:
             case Ping():
                 self._enqueue(Pong())
             case Auth():
-                self._renew(frame.token)
+                await self._renew(frame.token)
             case _:
                 await self._change(frame)
 
@@ -130,11 +130,12 @@ class Socket:
         else:
             self._enqueue(Error(code="bad_frame", detail=why))
 
-    def _renew(self, token: str) -> None:
+    async def _renew(self, token: str) -> None:
         try:
-            identity = door.identify(self._board.settings, token)
+            identity = await door.identify(self._board.verifier, token)
         except door.RefusedError as error:
-            self._enqueue(Error(code="unauthenticated", detail=str(error)))
+            away = error.closing.code == Close.TRY_LATER
+            self._enqueue(Error(code="unavailable" if away else "unauthenticated", detail=str(error)))
             return
         if identity.subject != self.user_id:
             self.close(Closing(Close.FORBIDDEN, "the new token is another user's"))

@@ -190,11 +190,12 @@ def doubles(  # noqa: PLR0913, PLR0917 - a port each
 
 def run(name: str, port: str, main: Callable[..., Awaitable[None]]) -> None:
     """One process from settings to exit. `port` names the setting of the port it serves."""
-    from outbox import log, service
+    from outbox import log, production, service
     from outbox.cli import reach
     from outbox.settings import Settings
 
     settings = Settings.load()
+    production.refuse(settings)
     log.configure(name, settings.log, settings.log_level)
 
     async def begin(stop: service.Stop) -> None:

@@ -46,6 +46,22 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "inbox_counters": {"user_id": "u-1", "unread": 0},
     "outbox": {"event_type": "order.paid", "user_id": "u-1", "origin": "producer"},
+    "api_keys": {
+        "id": "abcdefghij12",
+        "name": "shop",
+        "hash": "\\x" + "00" * 32,
+        "scopes": ["producer"],
+        "created_by": "ann",
+        "version": 1,
+        "created_at": "2026-01-01T00:00:00Z",
+    },
+    "audit_log": {
+        "actor": "ann",
+        "via": "token",
+        "action": "channel.change",
+        "target": "email",
+        "request_id": "r",
+    },
 }
 PLAIN = {"event_type": "order.paid", "user_id": "u-1"}  # the least that a producer writes
 
@@ -97,6 +113,23 @@ HOOKS: list[tuple[str, str, Any, str]] = [
         ("webhook_endpoints", "secrets", secrets, "secrets_are_up_to_5_references")
         for secrets in (["whsec_abc"], ["env:A", None], ["env:A"] * 6, [""], ["env:A env:B x"])
     ),
+]
+ADMINISTRATION: list[tuple[str, str, Any, str]] = [
+    ("audit_log", "actor", "a\nb", "actor_is_1_to_200_printable_characters"),
+    ("audit_log", "via", "telepathy", "via_is_token_key_or_command"),
+    ("audit_log", "action", "change", "action_is_like_channel_change"),
+    ("audit_log", "target", "x" * 301, "target_is_1_to_300_printable_characters"),
+    ("audit_log", "detail", [], "audit_detail_is_a_json_object"),
+    ("api_keys", "id", "abc", "key_id_is_12_letters_or_digits"),
+    ("api_keys", "name", "a\tb", "key_name_is_1_to_100_printable_characters"),
+    ("api_keys", "hash", "\\x00", "key_hash_is_a_sha256"),
+    ("api_keys", "scopes", ["user"], "key_scopes_are_some_of_producer_bounces_admin"),
+    ("api_keys", "scopes", [], "key_scopes_are_some_of_producer_bounces_admin"),
+    ("api_keys", "event_types", [], "key_event_types_are_1_to_50"),
+    ("api_keys", "channels", [], "key_channels_are_1_to_50"),
+    ("api_keys", "rate", "fast", "key_rate_is_like_600_per_minute"),
+    ("api_keys", "created_by", "", "key_created_by_is_1_to_200_printable_characters"),
+    ("audit_log", "request_id", "", "request_id_is_1_to_128_printable_characters"),
 ]
 OTHERS: list[tuple[str, str, Any, str]] = [
     ("channels", "name", "Fax", "channel_name_is_1_to_40_of_a_z_0_9_dash"),
@@ -163,7 +196,7 @@ UNKNOWN: list[tuple[str, Any, str, str]] = [
     ("template_name", "nowhere", "template_name_is_known", "template 'nowhere' in column"),
 ]
 LEFT_OUT = "left_out_is_canceled_or_expired"
-CASES = [("notifications", *case) for case in NOTIFICATION] + OTHERS + HOOKS
+CASES = [("notifications", *case) for case in NOTIFICATION] + OTHERS + HOOKS + ADMINISTRATION
 
 
 async def write(conn: Connection, table: str, **changed: Any) -> str:
