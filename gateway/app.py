@@ -1,14 +1,11 @@
-"""The gateway's doors: `/v1/ws`, `/v1/events`, the probes, and in development a page to look at."""
+"""The gateway's doors: `/v1/ws`, `/v1/events`, the element for pages, the probes, and a page for development."""
 
 from collections.abc import Awaitable
-from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -16,21 +13,12 @@ from gateway import door
 from gateway.events import Events
 from gateway.line import Line, say_goodbye
 from gateway.metrics import REFUSED
+from gateway.page import Page
+from gateway.script import Script
 from gateway.socket import Socket, SocketWire
 from gateway.switchboard import Switchboard
 from gateway.transport import protocol_of
 from outbox.probes import Health
-
-PAGE = Path(__file__).parent / "page"
-PAGE_FILES = {"": "index.html", "inbox.css": "inbox.css", "inbox.js": "inbox.js", "icon.svg": "icon.svg"}
-# Nothing but what the page itself brings; no inline script, no foreign host, in nobody's frame.
-PAGE_HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-cache",
-}
 
 
 def create_app(board: Switchboard, health: Health) -> ASGIApp:
@@ -46,9 +34,9 @@ def create_app(board: Switchboard, health: Health) -> ASGIApp:
 
 
 def over_http(board: Switchboard, health: Health) -> Starlette:
-    routes: list[BaseRoute] = [*Events(board).routes(), *health.routes()]
+    routes: list[BaseRoute] = [*Events(board).routes(), *Script().routes(), *health.routes()]
     if board.settings.env == "development":
-        routes += [Route("/", page), Route("/page/{file}", page)]
+        routes += Page(board.settings.public_api_url).routes()
     shared = Middleware(
         CORSMiddleware,
         allow_origins=board.settings.gateway_origins,
@@ -79,10 +67,3 @@ async def converse(board: Switchboard, ws: WebSocket, place: str) -> None:
         REFUSED.labels("left").inc()
     else:
         await Socket(board, ws.receive, Line(board, visitor, wire)).run()
-
-
-async def page(request: Request) -> Response:
-    file = PAGE_FILES.get(request.path_params.get("file", ""))
-    if file is None:
-        return PlainTextResponse("not found", 404)
-    return FileResponse(PAGE / file, headers=PAGE_HEADERS)

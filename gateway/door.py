@@ -16,8 +16,10 @@ from gateway.limits import address
 from gateway.protocol import SUBPROTOCOL, Auth, BadFrameError, Close, Closing, parse
 from gateway.switchboard import Switchboard
 from outbox.errors import UnauthenticatedError
+from outbox.jwks import IssuerAwayError
 from outbox.settings import Settings
-from outbox.tokens import Identity, Scope, verify
+from outbox.tokens import Identity, Scope
+from outbox.verifier import Verifier
 
 AUTH_SECONDS = 5.0
 BEARER = "bearer."
@@ -112,7 +114,7 @@ async def admit(board: Switchboard, ws: WebSocket, place: str) -> Visitor:
     else:
         first = await introduction(board, ws, place)
         token, cursor = first.token, first.cursor
-    return Visitor(welcomed(board, await identify(board.settings, token)), cursor)
+    return Visitor(welcomed(board, await identify(board.verifier, token)), cursor)
 
 
 async def introduction(board: Switchboard, ws: WebSocket, place: str) -> Auth:
@@ -142,13 +144,15 @@ async def receive_frame(receive: Receive) -> str | None:
     return text
 
 
-async def identify(settings: Settings, token: str) -> Identity:
-    """Who holds this token: the one place where the gateway verifies any. Raises RefusedError where the token does not
-    hold, or is none of a user."""
+async def identify(verifier: Verifier, token: str) -> Identity:
+    """Who holds this token: the one place where the gateway has any verified. Raises RefusedError where the token does
+    not hold, is none of a user, or cannot be judged at the moment."""
     try:
-        identity = verify(settings, token)
+        identity = await verifier.verify(token)
     except UnauthenticatedError as error:
         raise RefusedError(Closing(Close.UNAUTHENTICATED, str(error))) from None
+    except IssuerAwayError as error:
+        raise RefusedError(Closing(Close.TRY_LATER, str(error))) from None
     if Scope.USER not in identity.scopes:
         raise RefusedError(Closing(Close.FORBIDDEN, f"the token lacks the scope {Scope.USER}"))
     return identity

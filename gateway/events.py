@@ -93,7 +93,7 @@ async def by_header(board: Switchboard, request: Request) -> Identity:
     if scheme.lower() != "bearer" or not token:
         reason = "send Authorization: Bearer <token>, or a ticket of POST /v1/events/tickets as ?ticket="
         raise RefusedError(Closing(Close.UNAUTHENTICATED, reason))
-    return await door.identify(board.settings, token.strip())
+    return await door.identify(board.verifier, token.strip())
 
 
 def by_ticket(board: Switchboard, ticket: str) -> Identity:

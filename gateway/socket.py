@@ -108,9 +108,10 @@ class Socket:
 
     async def _renew(self, token: str) -> None:
         try:
-            identity = await door.identify(self._board.settings, token)
+            identity = await door.identify(self._board.verifier, token)
         except door.RefusedError as error:
-            self._line.put(Error(code="unauthenticated", detail=str(error)))
+            away = error.closing.code == Close.TRY_LATER
+            self._line.put(Error(code="unavailable" if away else "unauthenticated", detail=str(error)))
             return
         if identity.subject != self._line.user_id:
             self._line.close(Closing(Close.FORBIDDEN, "the new token is another user's"))

@@ -18,6 +18,7 @@ from outbox.log import get
 from outbox.nodes import Nodes
 from outbox.service import wait
 from outbox.settings import Settings
+from outbox.verifier import Verifier
 
 if TYPE_CHECKING:
     from gateway.line import Line
@@ -35,6 +36,7 @@ DRAIN_SECONDS = 10.0
 class Switchboard:
     def __init__(self, settings: Settings, pool: Pool, nodes: Nodes) -> None:
         self.settings = settings
+        self.verifier = Verifier(settings)
         self.reader = Reader(pool, CATCH_UPS_AT_ONCE)
         self.draining = False
         self.look = asyncio.Event()  # wakes the reconciliation

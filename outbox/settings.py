@@ -21,9 +21,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from outbox.egress import Egress
 from outbox.errors import SettingsError
 from outbox.nodes import is_cluster
+from outbox.signed_by import ASYMMETRIC, SHARED, Algorithm
 from outbox.signing import derive
 from outbox.streams import Keys
 
+RATE = r"^([1-9][0-9]{0,8}/(second|minute|hour|day))?$"
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -53,6 +55,12 @@ def refuse_other_placeholders(value: str) -> str:
     return value
 
 
+def web(value: str) -> str:
+    if urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname:
+        raise ValueError("must be a URL like https://id.example.com/.well-known/jwks.json")
+    return value
+
+
 def split(value: object) -> object:
     """A list as people write it in an environment: with commas."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -70,6 +78,8 @@ RedisUrl = Annotated[
     AfterValidator(refuse_database_in_cluster),
 ]
 RecipientUrl = Annotated[str, AfterValidator(refuse_other_placeholders)]
+WebUrl = Annotated[str, AfterValidator(web)]
+Rate = Annotated[str, Field(pattern=RATE)]
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -120,6 +130,26 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr = Field(min_length=32)
     jwt_issuer: str = "outbox"
     jwt_audience: str = "outbox"
+    # By which algorithms tokens may be signed. Unset: HS256 with jwt_secret, or, where there is a JWKS, RS256, ES256
+    # and EdDSA with its keys alone.
+    jwt_algorithms: Annotated[list[Algorithm], NoDecode, BeforeValidator(split)] = []
+    # The public keys of whoever issues the tokens (RFC 7517): where they are fetched, or the set itself, or its file.
+    jwt_jwks_url: WebUrl | None = None
+    jwt_jwks: str | None = None
+    jwt_jwks_ttl: Seconds = 300  # fetched anew after that
+    jwt_jwks_max_age: Seconds = 86_400  # believed for so long while they cannot be fetched
+    jwt_leeway: Annotated[float, Field(ge=0, le=300)] = 10  # how far clocks may differ
+    # Where scopes stand: a claim's name, as text or a list; unset, `scope` or `scp`. What they begin with, as api:
+    jwt_scope_claim: str = ""
+    jwt_scope_prefix: str = ""
+    # What a token may do that names no scope of ours: nothing, or what users may.
+    jwt_default_scope: Literal["", "user"] = ""
+    # How many requests a producer and a user may make, over all processes: 600/minute. Empty: any.
+    rate_producer: Rate = ""
+    rate_user: Rate = ""
+    audit_retention: Annotated[timedelta, Field(ge=timedelta(days=1))] = timedelta(days=365)
+    # In production, addresses of the service are https:// unless this is set.
+    allow_plain_http: bool = False
     # What unsubscribe links and bounce addresses are signed with; unset, it follows from jwt_secret. Set it to the old
     # jwt_secret before you change that one, and the links in people's mailboxes go on working.
     link_secret: SecretStr | None = Field(default=None, min_length=32)
@@ -162,7 +192,7 @@ class Settings(BaseSettings):
     # What one socket may ask for; a faster one is read more slowly.
     gateway_frames_per_second: PositiveInt = 50
     gateway_reconcile: Seconds = 30
-    # Pages on other hosts that may open a socket: https://app.example.com,https://…
+    # Pages on other hosts that may open a socket and call the API for their user: https://app.example.com,https://…
     gateway_origins: Annotated[list[str], NoDecode, BeforeValidator(split)] = []
 
     @model_validator(mode="after")
@@ -172,6 +202,26 @@ class Settings(BaseSettings):
                 "OUTBOX_RECIPIENT_QUERY and OUTBOX_RECIPIENT_URL exclude each other: set one of them"
             )
         return self
+
+    @model_validator(mode="after")
+    def algorithms_have_keys(self) -> Self:
+        if self.jwt_jwks and self.jwt_jwks_url:
+            raise ValueError("OUTBOX_JWT_JWKS and OUTBOX_JWT_JWKS_URL exclude each other: set one of them")
+        if ASYMMETRIC.isdisjoint(self.algorithms) == self.has_jwks:
+            raise ValueError(
+                "OUTBOX_JWT_ALGORITHMS and OUTBOX_JWT_JWKS_URL do not fit: HS256 alone needs no JWKS, the others do"
+            )
+        return self
+
+    @property
+    def has_jwks(self) -> bool:
+        return bool(self.jwt_jwks or self.jwt_jwks_url)
+
+    @property
+    def algorithms(self) -> frozenset[Algorithm]:
+        """By which tokens may be signed."""
+        by_default: tuple[Algorithm, ...] = ("RS256", "ES256", "EdDSA") if self.has_jwks else (SHARED,)
+        return frozenset(self.jwt_algorithms or by_default)
 
     @cached_property
     def keys(self) -> Keys:

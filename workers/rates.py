@@ -7,31 +7,22 @@ Nobody waits here for another channel or lane: `take` answers at once, and who i
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import redis
 from limits import RateLimitItem, parse
-from limits.aio.storage import RedisStorage
-from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import MovingWindowRateLimiter, RateLimiter, SlidingWindowCounterRateLimiter
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from outbox.errors import SettingsError
 from outbox.log import get
-from outbox.nodes import Nodes
+from outbox.rates import BLIND_SECONDS, Storage, impatient
 from outbox.service import describe
 from workers import metrics
 from workers.outcome import Deferred
 
 log = get("worker")
 
-# Redis is asked before each send: where it does not answer at once, it is done without for a while.
-ANSWER_SECONDS = 0.5
-BLIND_SECONDS = 1.0
 CONNECTIONS = 16
 LEAST_WAIT_SECONDS = 0.02
 # Up to here each send is remembered, and the rate is exact; beyond it two windows are weighted against each other.
@@ -68,48 +59,11 @@ def of(item: RateLimitItem, amount: int) -> RateLimitItem:
     return type(item)(amount, item.multiples, item.namespace)
 
 
-class OnNodes(RedispyBridge):
-    """The scripts of `limits`, each run where its key is."""
-
-    def __init__(self, nodes: Nodes, prefix: str) -> None:
-        super().__init__("redis://", redis, key_prefix=f"{prefix}rate")
-        self.nodes = nodes
-
-    def register_scripts(self) -> None:
-        self.lua_moving_window = self.script(self.SCRIPT_MOVING_WINDOW)
-        self.lua_acquire_moving_window = self.script(self.SCRIPT_ACQUIRE_MOVING_WINDOW)
-        self.lua_sliding_window = self.script(self.SCRIPT_SLIDING_WINDOW)
-        self.lua_acquire_sliding_window = self.script(self.SCRIPT_ACQUIRE_SLIDING_WINDOW)
-
-    def script(self, source: bytes) -> Any:
-        async def run(keys: Sequence[str], args: Sequence[Any]) -> Any:
-            async with self.nodes.at(keys[0]) as node:  # the keys of one rate have one hash tag
-                return await node.eval(source.decode(), len(keys), *keys, *args)
-
-        return run
-
-
-class Storage(RedisStorage):
-    STORAGE_SCHEME = []  # noqa: RUF012 - limits' own word: found by no URL
-
-    def __init__(self, nodes: Nodes, prefix: str) -> None:
-        super().__init__("async+redis://", implementation="redispy")
-        self.bridge = OnNodes(nodes, prefix)
-        self.bridge.register_scripts()
-
-
 class Rates:
     """Of one process. `blind`: what to do while Redis does not answer – send (open), or wait (closed)."""
 
     def __init__(self, url: str, prefix: str, blind: Literal["open", "closed"] = "open") -> None:
-        self._nodes = Nodes(
-            url,
-            protocol=2,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-            socket_timeout=ANSWER_SECONDS,
-            socket_connect_timeout=ANSWER_SECONDS,
-        )
+        self._nodes = impatient(url)
         self._storage = storage = Storage(self._nodes, prefix)
         self._exact, self._rough = MovingWindowRateLimiter(storage), SlidingWindowCounterRateLimiter(storage)
         self._blind, self._blind_until = blind, 0.0

@@ -4,17 +4,21 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from db.pool import Pool
+from outbox.api.audit_log import AuditLog
 from outbox.api.bounces import Bounces
 from outbox.api.browse import Browse
 from outbox.api.channels import Channels
+from outbox.api.cors import Cors
 from outbox.api.dead_letters import DeadLetters
 from outbox.api.devices import Devices
 from outbox.api.guard import Guard
 from outbox.api.inbox import Inbox
+from outbox.api.keys import ApiKeys
 from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
 from outbox.api.preferences import Preferences
 from outbox.api.problems import HANDLERS
+from outbox.api.quotas import Told
 from outbox.api.recipients import Recipients
 from outbox.api.sendgrid import SendGridEvents
 from outbox.api.statistics import Statistics
@@ -31,6 +35,7 @@ from outbox.settings import Settings
 def create_app(settings: Settings, pool: Pool, health: Health, nodes: Nodes | None = None) -> Starlette:
     """The application on a pool with the rights of outbox_app. It owns neither the pool, nor Redis, nor any task.
     Without Redis it does what needs none: inboxes change, and their sockets hear of it later."""
+    guard = Guard(settings, pool)
     app = Starlette(
         routes=[
             *Notifications(settings, pool).routes(),
@@ -45,6 +50,8 @@ def create_app(settings: Settings, pool: Pool, health: Health, nodes: Nodes | No
             *Preferences(settings, pool).routes(),
             *Channels(settings, pool).routes(),
             *Devices(settings, pool).routes(),
+            *ApiKeys(settings, pool, guard.keyring).routes(),
+            *AuditLog(settings, pool).routes(),
             *Inbox(settings, pool, nodes).routes(),
             *Recipients(settings, pool).routes(),
             *Suppressions(settings, pool).routes(),
@@ -52,7 +59,7 @@ def create_app(settings: Settings, pool: Pool, health: Health, nodes: Nodes | No
             *health.routes(),
         ],
         exception_handlers=HANDLERS,
-        middleware=[Middleware(Measured)],
+        middleware=[Middleware(Measured), Middleware(Cors, settings), Middleware(Told)],
     )
-    app.state.guard = Guard(settings)
+    app.state.guard = guard
     return app

@@ -1,22 +1,16 @@
-"""Who calls, by a bearer token (RFC 6750)."""
+"""What a caller shows (RFC 6750), and how one is refused."""
 
 from starlette.requests import Request
 
 from outbox.api.problems import ProblemError
-from outbox.errors import UnauthenticatedError
-from outbox.settings import Settings
-from outbox.tokens import Identity, verify
 
 
-def identify(request: Request, settings: Settings) -> Identity:
-    """Raises ProblemError, 401, without a token that holds."""
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() != "bearer" or not token:
-        raise refusal(401, "unauthenticated", "Send a token: Authorization: Bearer <token>.")
-    try:
-        return verify(settings, token.strip())
-    except UnauthenticatedError as error:
-        raise refusal(401, "unauthenticated", str(error), 'error="invalid_token"') from None
+def bearer(request: Request) -> str:
+    """The token or key. Raises ProblemError, 401, without one."""
+    kind, _, shown = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not shown:
+        raise refusal(401, "unauthenticated", "Send a token or a key: Authorization: Bearer <token>.")
+    return shown.strip()
 
 
 def refusal(status: int, kind: str, detail: str, *parameters: str) -> ProblemError:

@@ -11,8 +11,10 @@ from starlette.responses import Response
 from db import channels
 from db.channels import Change, Channel, NewChannel
 from db.pool import Pool
+from outbox.api import etags
 from outbox.api.body import parse_object, read_json_bytes
 from outbox.api.contract import Contract, Endpoint, caller
+from outbox.api.etags import IF_MATCH, wanted_version
 from outbox.api.notifications import ACQUIRE_SECONDS, PrettyResponse
 from outbox.api.problems import ProblemError, refused
 from outbox.api.reading import read
@@ -73,7 +75,6 @@ class Listed(BaseModel):
 
 
 ADMIN = (Scope.ADMIN,)
-IF_MATCH = {"If-Match": "The ETag that GET gave, or * to change whatever is there (RFC 9110 §13.1.1)."}
 ADD = Contract("add_channel", "Add a channel", {201: Shown}, ADMIN, body=Added, problems=(409,))
 LIST = Contract("list_channels", "List channels", {200: Listed}, ADMIN)
 SHOW = Contract("show_channel", "Show a channel", {200: Shown}, ADMIN, problems=(404,))
@@ -198,27 +199,8 @@ def unstorable(value: Any, depth: int) -> str | None:
     return next((why for part in parts if (why := unstorable(part, depth - 1)) is not None), None)
 
 
-def wanted_version(request: Request) -> int | None:
-    """Of If-Match (RFC 9110 §13.1.1); None for `*`. Raises ProblemError: 428 without one (RFC 6585 §3), so that nobody
-    overwrites what they have not seen; 412 for a tag that was never given out."""
-    tag = request.headers.get("if-match")
-    if tag is None:
-        raise ProblemError(
-            428,
-            "precondition-required",
-            "Send If-Match with the ETag that GET gave, or * to change whatever is there.",
-        )
-    if tag.strip() == "*":
-        return None
-    if not (match := re.fullmatch(r'"([1-9][0-9]{0,8})"', tag.strip())):
-        raise ProblemError(412, "precondition-failed", "If-Match holds no ETag of a channel.")
-    return int(match[1])
-
-
 def changed_meanwhile(found: Channel) -> ProblemError:
-    return ProblemError(
-        412, "precondition-failed", f"Channel {found.name} has changed meanwhile: GET it, and decide again."
-    )
+    return etags.changed_meanwhile(f"Channel {found.name}")
 
 
 def shown(channel: Channel, status: int = 200, headers: dict[str, str] | None = None) -> Response:

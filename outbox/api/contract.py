@@ -28,6 +28,8 @@ class Contract:
     own: bool = False
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
+    # Whether the handler holds a limited key to its limits (outbox.api.limited). Elsewhere such a key is refused.
+    limited: bool = False
     # Whether it leaves an entry in the audit log. By itself: what administrators alone may change (`acts`).
     audited: bool | None = None
     headers: Mapping[str, str] = field(default_factory=dict)  # request headers it reads, with what they mean

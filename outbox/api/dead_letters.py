@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -16,9 +17,10 @@ from db import dead
 from db.dead import DeadLetter, Order, Place
 from db.pool import Executor, Pool
 from outbox.api.body import parse_object, read_json_bytes
-from outbox.api.contract import Contract, Endpoint
+from outbox.api.contract import Contract, Endpoint, caller
 from outbox.api.problems import refused
 from outbox.api.reading import read
+from outbox.audit import record
 from outbox.errors import InvalidNotificationError
 from outbox.settings import Settings
 from outbox.tokens import Scope
@@ -183,20 +185,24 @@ class DeadLetters:
 
     async def redrive(self, request: Request) -> Response:
         """By `ids`, or those that a `filter` finds, the oldest first. Each is answered; `dry_run` changes nothing."""
-        return await self.treat(request, dead.redrive)
+        return await self.treat(request, dead.redrive, "dead_letters.redrive")
 
     async def discard(self, request: Request) -> Response:
         """By `ids`, or those that a `filter` finds, the oldest first. They stay in the table, and are not sent."""
-        return await self.treat(request, dead.discard)
+        return await self.treat(request, dead.discard, "dead_letters.discard")
 
     async def treat(
         self,
         request: Request,
         how: Callable[[Executor, dead.Filter | Sequence[UUID], Order], Awaitable[Sequence[dead.Treated]]],
+        action: str,
     ) -> Response:
         asked = read(Treatment, parse_object(await read_json_bytes(request, BODY_BYTES)))
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             answers = await how(conn, asked.which, asked.order)
+            outcome = Counter(item.answer.name.lower() for item in answers)
+            detail = {"asked": asked.model_dump(mode="json", exclude_none=True), "answers": outcome}
+            await record(conn, caller(request), action, "dead letters", detail)
         letters = [
             {
                 "id": str(item.id),

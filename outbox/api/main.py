@@ -6,6 +6,8 @@ import time
 from db.notifications import ping
 from db.pool import Pool, open_pool
 from outbox.api.app import create_app
+from outbox.api.audit_log import AuditLog
+from outbox.api.guard import Guard
 from outbox.log import get
 from outbox.nodes import Nodes
 from outbox.probes import Health, serve
@@ -43,12 +45,20 @@ async def main(settings: Settings, stop: Stop) -> None:
     pulse, health = Pulse(pool), Health()
     health.add("postgres", pulse.check)
     log.info("api.started", host=settings.host, port=settings.api_port)
+    app = create_app(settings, pool, health, nodes)
+    guard: Guard = app.state.guard
+    steps = {
+        "api.ping": pulse.step,
+        "api.keys_used": guard.keyring.touch,
+        "api.audit_prune": AuditLog(settings, pool).prune,
+    }
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(run_loop("api.ping", pulse.step, asyncio.Event(), stop))
-            app = create_app(settings, pool, health, nodes)
+            for name, step in steps.items():
+                tasks.create_task(run_loop(name, step, asyncio.Event(), stop))
             await serve(app, settings.host, settings.api_port, stop, server_header=False)
     finally:
+        await guard.aclose()
         await nodes.aclose()
         pool.terminate()
     log.info("api.stopped")

@@ -11,16 +11,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from db import notifications
-from db.pool import Pool
-from outbox.api import status, why
+from db.pool import Executor, Pool
+from outbox.api import limited, status, why
 from outbox.api.body import parse_object, read_json_bytes
-from outbox.api.contract import Contract, Endpoint
+from outbox.api.contract import Contract, Endpoint, caller
 from outbox.api.intake import BATCH, KEY_HEADER, Accepted, accept, accept_batch, read_batch, read_one
 from outbox.api.problems import ProblemError, invalid
 from outbox.envelope import Notification
 from outbox.errors import InvalidNotificationError
 from outbox.settings import Settings
-from outbox.tokens import Scope
+from outbox.tokens import Identity, Scope
 
 ONE_BYTES = 1024 * 1024
 BATCH_BYTES = 16 * 1024 * 1024  # a thousand notifications of 16 KiB
@@ -58,12 +58,14 @@ REPLAYED = {"Idempotent-Replayed": "true where nothing new was made, as the dedu
 TRACE = {"traceparent": "The caller's trace context (W3C), for those that give none of their own."}
 CREATE = Contract(
     *("create_notification", "Notify somebody", {202: Linked}, PRODUCER),
+    limited=True,
     body=Notification,
     headers=TRACE | {KEY_HEADER: "The dedup_key, for those that would rather give it here."},
     sends=LOCATION | REPLAYED,
 )
 CREATE_BATCH = Contract(
     *("create_notifications", f"Notify up to {BATCH} times at once", {202: Taken}, PRODUCER),
+    limited=True,
     body=Batch,
     headers=TRACE,
     sends=REPLAYED,
@@ -73,10 +75,13 @@ SHOW = Contract(
     "Tell how far a notification has come",
     {200: status.Shown},
     PRODUCER,
+    limited=True,
     problems=(404,),
 )
 CANCEL = Contract(
-    "cancel_notification", "Cancel a notification", {200: why.Withdrawn}, PRODUCER, problems=(404,)
+    *("cancel_notification", "Cancel a notification", {200: why.Withdrawn}, PRODUCER),
+    limited=True,
+    problems=(404,),
 )
 
 
@@ -99,6 +104,7 @@ class Notifications:
         """It is committed when the answer comes. With a dedup_key it is safe to repeat: the first one's id is given."""
         document = parse_object(await read_json_bytes(request, ONE_BYTES))
         notification = read_one(document, request.headers)
+        limited.hold(caller(request), notification)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             accepted = await accept(conn, notification)
         shown = self.link(accepted)
@@ -110,6 +116,7 @@ class Notifications:
         body = await read_json_bytes(request, BATCH_BYTES)
         # In a thread: megabytes of JSON would hold up every other request.
         batch = await asyncio.to_thread(parse_batch, body, request.headers)
+        limited.hold_all(caller(request), batch)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             accepted = await accept_batch(conn, batch)
         shown = [self.link(each) | {"replayed": each.replayed} for each in accepted]
@@ -121,7 +128,7 @@ class Notifications:
         identity = parse_id(request.path_params["id"])
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             row = await notifications.status(conn, identity)
-        if row is None:
+        if row is None or limited.hides(caller(request), row["event_type"], row["channels"]):
             raise ProblemError(404, "not-found", f"There is no notification {identity}.")
         return PrettyResponse(status.describe(dict(row)), headers={"Cache-Control": "no-store"})
 
@@ -129,10 +136,15 @@ class Notifications:
         """Each channel says whether that was in time. Safe to repeat."""
         identity = parse_id(request.path_params["id"])
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
-            canceled = await notifications.cancel(conn, identity)
+            hidden = caller(request).limits and await self.hidden(conn, identity, caller(request))
+            canceled = None if hidden else await notifications.cancel(conn, identity)
         if canceled is None:
             raise ProblemError(404, "not-found", f"There is no notification {identity}.")
         return PrettyResponse(why.withdrawn(identity, canceled), headers={"Cache-Control": "no-store"})
+
+    async def hidden(self, conn: Executor, identity: UUID, who: Identity) -> bool:
+        row = await notifications.status(conn, identity)
+        return row is None or limited.hides(who, row["event_type"], row["channels"])
 
     def link(self, accepted: Accepted) -> dict[str, Any]:
         url = f"{self.settings.public_api_url}/v1/notifications/{accepted.id}"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from outbox.cli import dead_letters, local, processes, send, status, templates, token
+from outbox.cli import dead_letters, keys, local, processes, send, status, templates, token
 from outbox.cli.failures import Readable
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ local.add_to(app)
 send.add_to(app)
 status.add_to(app)
 token.add_to(app)
+keys.add_to(app)
 dead_letters.add_to(app)
 templates.add_to(app)
 processes.add_to(app)

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 from uuid import UUID
 
 import typer
@@ -11,7 +13,9 @@ from rich.text import Text
 
 from db import dead
 from db.pool import Executor
+from outbox.audit import record
 from outbox.cli import reach
+from outbox.cli.commander import commander
 from outbox.settings import Settings
 
 
@@ -52,28 +56,40 @@ Which = dead.Filter | Sequence[UUID]
 
 
 async def send_again(settings: Settings, which: Which, order: dead.Order) -> None:
-    await treat(settings, dead.redrive, which, order, "on their way again")
+    await treat(settings, Act(dead.redrive, "dead_letters.redrive", "on their way again"), which, order)
 
 
 async def discard(settings: Settings, which: Which, order: dead.Order) -> None:
-    await treat(settings, dead.discard, which, order, "discarded")
+    await treat(settings, Act(dead.discard, "dead_letters.discard", "discarded"), which, order)
 
 
-async def treat(
-    settings: Settings,
-    how: Callable[[Executor, Which, dead.Order], Awaitable[list[dead.Treated]]],
-    which: Which,
-    order: dead.Order,
-    done: str,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What is done, as the audit log names it, and as people are told."""
+
+    how: Callable[[Executor, Which, dead.Order], Awaitable[list[dead.Treated]]]
+    action: str
+    done: str
+
+
+async def treat(settings: Settings, act: Act, which: Which, order: dead.Order) -> None:
     connection = await reach.postgres(settings.database, "dlq")
     try:
         async with connection.transaction():
-            answers = await how(connection, which, order)
+            answers = await act.how(connection, which, order)
+            detail = {
+                "asked": asked(which) | asdict(order),
+                "answers": Counter(each.answer.name.lower() for each in answers),
+            }
+            await record(connection, commander(), act.action, "dead letters", detail)
     finally:
         await connection.close()
-    for line in told(answers, order, done):
+    for line in told(answers, order, act.done):
         typer.echo(line)
+
+
+def asked(which: Which) -> dict[str, Any]:
+    return asdict(which) if isinstance(which, dead.Filter) else {"ids": [str(each) for each in which]}
 
 
 def told(answers: Sequence[dead.Treated], order: dead.Order, done: str) -> list[str]:

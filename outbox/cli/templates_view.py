@@ -10,7 +10,9 @@ from rich.table import Table
 from db import notifications, templates
 from db.pool import Connection
 from db.templates import Draft, Published, Template
+from outbox.audit import record
 from outbox.cli import reach, templates_files
+from outbox.cli.commander import commander
 from outbox.errors import SettingsError
 from outbox.rendering import layouts
 from outbox.rendering.renderers import Rendered, Renderers, Unrenderable
@@ -58,6 +60,9 @@ async def publish(settings: Settings, folder: Path, channel: str | None, *, dry_
         for draft in drafts:
             version, fresh = await templates.publish(connection, draft)
             if fresh:
+                detail = {"locale": draft.locale, "version": version, "fresh": True}
+                target = f"{draft.channel}/{draft.name}"
+                await record(connection, commander(), "template.publish", target, detail)
                 language = f" ({draft.locale})" if draft.locale else ""
                 typer.echo(f"{draft.channel} {draft.name}{language}: version {version}")
         await (transaction.rollback() if dry_run else transaction.commit())

@@ -48,6 +48,11 @@ async def test_redriven_by_id_once(outbox: Command, configured: Settings, admin:
     again = await outbox("dlq", "redrive", letter)
     assert "0 are on their way again." in again.output
     assert "1 left alone" in again.output
+    acts = await admin.fetch("SELECT via, action, detail->>'answers' FROM notify.audit_log ORDER BY id")
+    assert [tuple(act) for act in acts] == [
+        ("command", "dead_letters.redrive", '{"redriven": 1}'),
+        ("command", "dead_letters.redrive", '{"before": 1}'),
+    ]
 
 
 async def test_the_limit_is_told(outbox: Command, configured: Settings, admin: Connection) -> None:

@@ -11,6 +11,7 @@ COMMANDS = [
     *("up", "down", "logs", "reset", "send", "status", "token"),
     *("migrate", "api", "relay", "worker", "gateway", "mailsink", "doubles"),
     *("dlq list", "dlq redrive"),
+    *("key create", "key list", "key revoke"),
 ]
 # What a help text must not wait for.
 HEAVY = ("alembic", "asyncpg", "httpx", "jwt", "redis", "sqlalchemy", "starlette", "uvicorn")

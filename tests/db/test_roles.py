@@ -98,6 +98,7 @@ async def test_the_service_may_not_rewrite_the_log(pool: asyncpg.Pool, admin: Co
     everything = await grants(admin, "outbox_app")
     assert everything.pop("outbox") == {"SELECT", "INSERT", "DELETE"}
     assert everything.pop("audit_log") == {"SELECT", "INSERT"}
+    assert everything.pop("api_keys") == {"SELECT", "INSERT", "UPDATE"}
     for table, privileges in everything.items():
         if table == "alembic_version":
             continue
@@ -110,6 +111,7 @@ async def test_the_service_may_not_rewrite_the_log(pool: asyncpg.Pool, admin: Co
         "UPDATE notify.audit_log SET actor = 'x'",
         "DELETE FROM notify.audit_log",
         "TRUNCATE notify.audit_log",
+        "DELETE FROM notify.api_keys",
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await pool.execute(statement)
@@ -130,7 +132,13 @@ async def test_a_reader_reads_everything_and_writes_nothing(admin: Connection, d
     reader = await asyncpg.connect(database.readonly)
     try:
         assert await reader.fetchval("SELECT count(*) FROM notify.notifications") == 0
-        for statement in (PLAIN, "DELETE FROM notify.inbox", "SELECT nextval('notify.outbox_id_seq')"):
+        assert await reader.fetch("SELECT id, scopes, last_used_at FROM notify.api_keys") == []
+        for statement in (
+            PLAIN,
+            "DELETE FROM notify.inbox",
+            "SELECT nextval('notify.outbox_id_seq')",
+            "SELECT hash FROM notify.api_keys",
+        ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await reader.execute(statement)
     finally:

@@ -46,6 +46,22 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "inbox_counters": {"user_id": "u-1", "unread": 0},
     "outbox": {"event_type": "order.paid", "user_id": "u-1", "origin": "producer"},
+    "api_keys": {
+        "id": "abcdefghij12",
+        "name": "shop",
+        "hash": "\\x" + "00" * 32,
+        "scopes": ["producer"],
+        "created_by": "ann",
+        "version": 1,
+        "created_at": "2026-01-01T00:00:00Z",
+    },
+    "audit_log": {
+        "actor": "ann",
+        "via": "token",
+        "action": "channel.change",
+        "target": "email",
+        "request_id": "r",
+    },
 }
 PLAIN = {"event_type": "order.paid", "user_id": "u-1"}  # the least that a producer writes
 
@@ -98,11 +114,29 @@ HOOKS: list[tuple[str, str, Any, str]] = [
         for secrets in (["whsec_abc"], ["env:A", None], ["env:A"] * 6, [""], ["env:A env:B x"])
     ),
 ]
+ADMINISTRATION: list[tuple[str, str, Any, str]] = [
+    ("audit_log", "actor", "a\nb", "actor_is_1_to_200_printable_characters"),
+    ("audit_log", "via", "telepathy", "via_is_token_key_or_command"),
+    ("audit_log", "action", "change", "action_is_like_channel_change"),
+    ("audit_log", "target", "x" * 301, "target_is_1_to_300_printable_characters"),
+    ("audit_log", "detail", [], "audit_detail_is_a_json_object"),
+    ("api_keys", "id", "abc", "key_id_is_12_letters_or_digits"),
+    ("api_keys", "name", "a\tb", "key_name_is_1_to_100_printable_characters"),
+    ("api_keys", "hash", "\\x00", "key_hash_is_a_sha256"),
+    ("api_keys", "scopes", ["user"], "key_scopes_are_some_of_producer_bounces_admin"),
+    ("api_keys", "scopes", [], "key_scopes_are_some_of_producer_bounces_admin"),
+    ("api_keys", "event_types", [], "key_event_types_are_1_to_50"),
+    ("api_keys", "channels", [], "key_channels_are_1_to_50"),
+    ("api_keys", "rate", "fast", "key_rate_is_like_600_per_minute"),
+    ("api_keys", "created_by", "", "key_created_by_is_1_to_200_printable_characters"),
+    ("audit_log", "request_id", "", "request_id_is_1_to_128_printable_characters"),
+]
 OTHERS: list[tuple[str, str, Any, str]] = [
     ("channels", "name", "Fax", "channel_name_is_1_to_40_of_a_z_0_9_dash"),
     ("channels", "name", "a" * 41, "channel_name_is_1_to_40_of_a_z_0_9_dash"),
     ("channels", "name", "dlq", "channel_name_is_not_dlq"),
     ("channels", "kind", "pigeon", "channel_kind_is_known"),
+    ("channels", "kind", "email", "kind_is_webhook_for_a_channel_of_another_name"),
     ("channels", "config", [], "config_is_a_json_object"),
     ("channels", "max_attempts", 0, "max_attempts_is_1_to_100"),
     ("channels", "max_attempts", 101, "max_attempts_is_1_to_100"),
@@ -123,6 +157,7 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("recipients", "time_zone", "Europe/Berlin'", "time_zone_is_an_iana_name"),
     ("device_tokens", "platform", "pager", "platform_is_fcm_or_apns"),
     ("device_tokens", "token", "", "token_is_1_to_4096_characters"),
+    ("device_tokens", "token", "x" * 2_001, "token_is_at_most_2000_bytes"),
     ("push_attempts", "status", "lost", "push_attempt_status_is_known"),
     ("user_channel_prefs", "constraints", [], "constraints_are_a_json_object"),
     ("user_channel_prefs", "event_type", "order*", "event_type_is_a_type_or_a_category"),
@@ -163,7 +198,7 @@ UNKNOWN: list[tuple[str, Any, str, str]] = [
     ("template_name", "nowhere", "template_name_is_known", "template 'nowhere' in column"),
 ]
 LEFT_OUT = "left_out_is_canceled_or_expired"
-CASES = [("notifications", *case) for case in NOTIFICATION] + OTHERS + HOOKS
+CASES = [("notifications", *case) for case in NOTIFICATION] + OTHERS + HOOKS + ADMINISTRATION
 
 
 async def write(conn: Connection, table: str, **changed: Any) -> str:
@@ -233,10 +268,25 @@ async def test_an_item_is_left_out_of_a_digest_for_a_known_reason(admin: Connect
 
 async def test_every_check_of_the_schema_has_a_case(admin: Connection) -> None:
     rows = await admin.fetch(
-        "SELECT DISTINCT conname FROM pg_constraint WHERE contype = 'c' AND connamespace = 'notify'::regnamespace"
+        "SELECT conname FROM pg_constraint WHERE contype = 'c' AND connamespace = 'notify'::regnamespace"
+        " UNION SELECT tgname FROM pg_trigger WHERE tgfoid = 'notify.refuse'::regproc"
     )
     tried = {constraint for *_, constraint in [*CASES, *TOGETHER]} | {PAIRED[-1], LEFT_OUT}
     assert {row["conname"] for row in rows} == tried
+
+
+async def test_a_row_from_before_a_rule_can_still_be_switched_off(admin: Connection) -> None:
+    """Its other columns are nobody's business but its own."""
+    for table, column, value in (
+        ("user_channel_prefs", "event_type", "order*"),
+        ("channels", "kind", "email"),
+    ):
+        await admin.execute(f"ALTER TABLE notify.{table} DISABLE TRIGGER USER")
+        await write(admin, table, **{column: value})
+        await admin.execute(f"ALTER TABLE notify.{table} ENABLE TRIGGER USER")
+        done = await admin.execute(f"UPDATE notify.{table} SET enabled = false WHERE {column} = $1", value)
+        assert done.startswith("UPDATE")
+        assert done != "UPDATE 0"
 
 
 async def test_the_outbox_refuses_what_a_notification_refuses(

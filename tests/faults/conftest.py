@@ -16,6 +16,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
         "REDIS_URL": settings.redis,
         "OUTBOX_STATE": "/nonexistent",
         "OUTBOX_REDIS_PREFIX": settings.redis_prefix,
+        "OUTBOX_ENV": "development",
         "OUTBOX_JWT_SECRET": settings.jwt_secret.get_secret_value(),
         "OUTBOX_RELAY_LEASE": "1",
         "OUTBOX_RELAY_LINGER": str(settings.relay_linger),

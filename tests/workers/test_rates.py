@@ -12,10 +12,11 @@ from prometheus_client import REGISTRY
 
 from outbox.errors import SettingsError
 from outbox.local.ports import any_free
+from outbox.rates import BLIND_SECONDS
 from workers.common import Common
 from workers.outcome import Deferred, Delivered, Outcome
 from workers.providers import Providers, chain
-from workers.rates import BLIND_SECONDS, EXACT, RESERVE, Rates, rate
+from workers.rates import EXACT, RESERVE, Rates, rate
 
 
 @pytest.fixture

@@ -1,0 +1,188 @@
+"""How many requests a producer and a user may make, over all processes together, and what they are told of it
+(RateLimit and RateLimit-Policy, draft-ietf-httpapi-ratelimit-headers-10).
+
+Redis is not asked for every request: a process takes a hundredth of the quota at once and spends it by itself, so what
+is counted is exact to a hundredth for each process, and most requests wait for nothing.
+"""
+
+import asyncio
+import hashlib
+import math
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from limits import RateLimitItem, parse
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from redis.exceptions import RedisError
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as Asgi
+
+from outbox.api.metrics import LIMITED
+from outbox.api.problems import ProblemError
+from outbox.log import get
+from outbox.rates import BLIND_SECONDS, Storage, impatient
+from outbox.service import describe
+from outbox.settings import Settings
+from outbox.tokens import Identity, Scope
+
+log = get("api")
+
+PART = 100
+CALLERS = 10_000
+LONGEST_REFUSAL_SECONDS = 1.0
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """`name` is told to the caller."""
+
+    name: str
+    item: RateLimitItem
+
+    @property
+    def seconds(self) -> int:
+        return self.item.get_expiry()
+
+    @property
+    def policy(self) -> str:
+        return f'"{self.name}";q={self.item.amount};w={self.seconds}'
+
+
+@lru_cache(maxsize=1024)
+def quota(name: str, rate: str) -> Quota:
+    return Quota(name, parse(rate))
+
+
+@dataclass(slots=True)
+class Lease:
+    """What a process holds for one caller. Times are monotonic."""
+
+    left: int = 0
+    ends: float = 0.0
+    remaining: int = 0
+    resets: float = 0.0
+    refused_until: float = 0.0
+    renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def spend(self, now: float) -> bool:
+        if self.left < 1 or self.ends <= now:
+            return False
+        self.left -= 1
+        return True
+
+
+class Quotas:
+    """Of one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._nodes = impatient(settings.redis)  # connects when first asked
+        self._limiter = SlidingWindowCounterRateLimiter(Storage(self._nodes, settings.redis_prefix))
+        self._leases: dict[str, Lease] = {}
+        self._blind_until = 0.0
+
+    def of(self, caller: Identity) -> Quota | None:
+        """A key's own; of all users, for whoever is only that; of all producers, for everybody else. None: any."""
+        if caller.rate:
+            return quota("key", caller.rate)
+        if caller.scopes == {Scope.USER}:
+            return quota("user", self._settings.rate_user) if self._settings.rate_user else None
+        return quota("producer", self._settings.rate_producer) if self._settings.rate_producer else None
+
+    async def take(self, limit: Quota, caller: Identity) -> Headers:
+        """One request more, and what the answer says of it. Raises ProblemError: 429, and 503 where nobody can count
+        and OUTBOX_RATES_WITHOUT_REDIS is closed."""
+        name = who(limit, caller)
+        lease, now = self._lease(name), time.monotonic()
+        if not lease.spend(now):
+            async with lease.renewing:
+                now = time.monotonic()
+                if not lease.spend(now) and not await self._renewed(limit, name, lease, now):
+                    return []
+        return told(limit, lease, now)
+
+    def _lease(self, name: str) -> Lease:
+        if (lease := self._leases.get(name)) is None:
+            if len(self._leases) >= CALLERS:
+                del self._leases[next(iter(self._leases))]
+            lease = self._leases[name] = Lease()
+        return lease
+
+    async def _renewed(self, limit: Quota, name: str, lease: Lease, now: float) -> bool:
+        """Whether the request was counted; False: nobody can count, and it passes. Raises as `take` does."""
+        if lease.refused_until > now:
+            raise too_many(limit, lease, now)
+        if self._blind_until > now:
+            return self._blind()
+        try:
+            taken = await self._lend(limit, name, lease, now)
+        except (RedisError, OSError) as error:
+            log.warning("api.rates_blind", error=describe(error))
+            self._blind_until = time.monotonic() + BLIND_SECONDS
+            return self._blind()
+        if not taken:
+            raise too_many(limit, lease, now)
+        return True
+
+    async def _lend(self, limit: Quota, name: str, lease: Lease, now: float) -> bool:
+        """A part of the quota, or the last of it. The request itself is spent of it."""
+        taken = max(1, limit.item.amount // PART)
+        if not await self._limiter.hit(limit.item, name, cost=taken):
+            taken = 1 if taken > 1 and await self._limiter.hit(limit.item, name) else 0
+        stats = await self._limiter.get_window_stats(limit.item, name)
+        wait = max(stats.reset_time - time.time(), 0.001)
+        lease.remaining, lease.resets = stats.remaining, now + wait
+        if not taken:
+            lease.refused_until = now + min(wait, LONGEST_REFUSAL_SECONDS)
+            return False
+        lease.left, lease.ends = taken - 1, now + limit.seconds
+        return True
+
+    def _blind(self) -> bool:
+        if self._settings.rates_without_redis == "closed":
+            detail = "Requests cannot be counted at the moment; try again."
+            raise ProblemError(503, "unavailable", detail, headers={"Retry-After": "1"})
+        return False
+
+    async def aclose(self) -> None:
+        await self._nodes.aclose()
+
+
+def who(limit: Quota, caller: Identity) -> str:
+    """Redis is not told who it is."""
+    facts = f"{caller.via} {caller.subject}".encode("utf-8", "replace")
+    return f"api:{limit.name}:{hashlib.blake2b(facts, digest_size=16).hexdigest()}"
+
+
+def told(limit: Quota, lease: Lease, now: float) -> Headers:
+    state = (
+        f'"{limit.name}";r={max(0, lease.remaining) + lease.left};t={math.ceil(max(lease.resets - now, 0))}'
+    )
+    return [(b"ratelimit-policy", limit.policy.encode()), (b"ratelimit", state.encode())]
+
+
+def too_many(limit: Quota, lease: Lease, now: float) -> ProblemError:
+    LIMITED.labels(limit.name).inc()
+    wait = max(1, math.ceil(lease.resets - now))
+    headers = {name.decode(): value.decode() for name, value in told(limit, lease, now)}
+    detail = f"At most {limit.item.amount} requests in {limit.seconds} s; try again in {wait} s."
+    return ProblemError(429, "too-many-requests", detail, headers=headers | {"Retry-After": str(wait)})
+
+
+class Told:
+    """Puts what the guard found out into every answer that follows, a problem's too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Asgi, receive: Receive, send: Send) -> None:
+        async def with_limits(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                found: Headers = scope.get("state", {}).get("rate_limit", [])
+                message["headers"] = [*message["headers"], *found]
+            await send(message)
+
+        await self.app(scope, receive, with_limits)
