@@ -18,6 +18,7 @@ RATIOS = {
     "tax": {"bare", "bare_draining", "plain_notify", "insert"},
     "road": {"commit"},
     "inapp": {"stream"},
+    "post": set(),
 }
 
 
