@@ -1,64 +1,69 @@
-"""The gateway's doors: `/v1/ws`, the probes, and in development a page to look at."""
+"""The gateway's doors: `/v1/ws`, `/v1/events`, the element for pages, the probes, and a page for development."""
 
-from pathlib import Path
+from collections.abc import Awaitable
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway import door
+from gateway.events import Events
+from gateway.line import Line, say_goodbye
 from gateway.metrics import REFUSED
-from gateway.socket import Socket, say_goodbye
+from gateway.page import Page
+from gateway.script import Script
+from gateway.socket import Socket, SocketWire
 from gateway.switchboard import Switchboard
+from gateway.transport import protocol_of
 from outbox.probes import Health
 
-PAGE = Path(__file__).parent / "page"
-PAGE_FILES = {"": "index.html", "inbox.css": "inbox.css", "inbox.js": "inbox.js", "icon.svg": "icon.svg"}
-# Nothing but what the page itself brings; no inline script, no foreign host, in nobody's frame.
-PAGE_HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-cache",
-}
+
+def create_app(board: Switchboard, health: Health) -> ASGIApp:
+    """Sockets go past the routes and the middleware of HTTP, of which each would cost every socket some memory."""
+    http = over_http(board, health)
+
+    def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "websocket" and scope["path"] == "/v1/ws":
+            return answer(board, WebSocket(scope, receive, send))
+        return http(scope, receive, send)
+
+    return app
 
 
-def create_app(board: Switchboard, health: Health) -> Starlette:
-    async def socket(ws: WebSocket) -> None:
-        await answer(board, ws)
-
-    routes: list[BaseRoute] = [WebSocketRoute("/v1/ws", socket), *health.routes()]
+def over_http(board: Switchboard, health: Health) -> Starlette:
+    routes: list[BaseRoute] = [*Events(board).routes(), *Script().routes(), *health.routes()]
     if board.settings.env == "development":
-        routes += [Route("/", page), Route("/page/{file}", page)]
-    return Starlette(routes=routes)
+        routes += Page(board.settings.public_api_url).routes()
+    shared = Middleware(
+        CORSMiddleware,
+        allow_origins=board.settings.gateway_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "last-event-id"],
+    )
+    return Starlette(routes=routes, middleware=[shared])
 
 
 async def answer(board: Switchboard, ws: WebSocket) -> None:
     """One socket, from its handshake to its end."""
-    if board.draining:
-        REFUSED.labels("draining").inc()
-        await ws.send_denial_response(PlainTextResponse("restarting", 503, {"retry-after": "2"}))
-        return
-    if not door.origin_allowed(board.settings, ws.headers.get("origin"), ws.headers.get("host", "")):
-        REFUSED.labels("origin").inc()
-        await ws.send_denial_response(PlainTextResponse("this origin is not allowed", 403))
-        return
     try:
-        visitor = await door.admit(ws, board.verifier)
+        with door.passed(board, ws) as place:
+            await converse(board, ws, place)
     except door.RefusedError as error:
-        REFUSED.labels(error.closing.code.name.lower()).inc()
-        await say_goodbye(ws, error.closing)
+        REFUSED.labels(error.metric).inc()
+        await ws.send_denial_response(error.response())
+
+
+async def converse(board: Switchboard, ws: WebSocket, place: str) -> None:
+    wire = SocketWire(protocol_of(ws.scope), ws.send)
+    try:
+        visitor = await door.admit(board, ws, place)
+    except door.RefusedError as error:
+        REFUSED.labels(error.metric).inc()
+        await say_goodbye(wire, error.closing)
     except WebSocketDisconnect:
         REFUSED.labels("left").inc()
     else:
-        await Socket(board, ws, visitor).run()
-
-
-async def page(request: Request) -> Response:
-    file = PAGE_FILES.get(request.path_params.get("file", ""))
-    if file is None:
-        return PlainTextResponse("not found", 404)
-    return FileResponse(PAGE / file, headers=PAGE_HEADERS)
+        await Socket(board, ws.receive, Line(board, visitor, wire)).run()
