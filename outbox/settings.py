@@ -183,7 +183,7 @@ class Settings(BaseSettings):
 
     gateway_queue: PositiveInt = 256
     gateway_reconcile: Seconds = 30
-    # Pages on other hosts that may open a socket: https://app.example.com,https://…
+    # Pages on other hosts that may open a socket and call the API for their user: https://app.example.com,https://…
     gateway_origins: Annotated[list[str], NoDecode, BeforeValidator(split)] = []
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from outbox.api.audit_log import AuditLog
 from outbox.api.bounces import Bounces
 from outbox.api.browse import Browse
 from outbox.api.channels import Channels
+from outbox.api.cors import Cors
 from outbox.api.dead_letters import DeadLetters
 from outbox.api.devices import Devices
 from outbox.api.guard import Guard
@@ -58,7 +59,7 @@ def create_app(settings: Settings, pool: Pool, health: Health, nodes: Nodes | No
             *health.routes(),
         ],
         exception_handlers=HANDLERS,
-        middleware=[Middleware(Measured), Middleware(Told)],
+        middleware=[Middleware(Measured), Middleware(Cors, settings), Middleware(Told)],
     )
     app.state.guard = guard
     return app

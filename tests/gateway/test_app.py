@@ -5,8 +5,9 @@ from pathlib import Path
 
 import httpx
 
-from gateway.app import PAGE_FILES
+from gateway.page import FILES
 from gateway.protocol import Close
+from gateway.script import FILE as SCRIPT
 from outbox.settings import PROJECT, Settings
 from tests.gateway.harness import Gate, eventually, serving
 
@@ -15,11 +16,12 @@ async def test_page_with_a_strict_policy(gate: Gate) -> None:
     async with httpx.AsyncClient(base_url=f"http://{gate.address}") as http:
         front = await http.get("/")
         assert front.headers["content-type"].startswith("text/html")
-        for file in filter(None, PAGE_FILES):
+        for file in FILES:
             assert f"/page/{file}" in front.text
             assert (await http.get(f"/page/{file}")).status_code == 200
         policy = front.headers["content-security-policy"]
         assert "default-src 'none'" in policy
+        assert f"connect-src 'self' {gate.settings.public_api_url};" in policy
         assert "unsafe" not in policy
         for path in ("/page/main.py", "/page/..%2fapp.py", "/page/", "/page/index.html/.."):
             assert (await http.get(path)).status_code == 404
@@ -29,7 +31,7 @@ def test_page_keeps_its_own_policy() -> None:
     """No inline script or style, no foreign host, and nothing that writes HTML from text."""
     page = PROJECT / "gateway" / "page"
     html = (page / "index.html").read_text()
-    script = (page / "inbox.js").read_text()
+    script = (page / "page.js").read_text() + SCRIPT.read_text()
     assert not re.search(r"<script(?![^>]*src=)|\sstyle=|\son\w+=|https?://", html)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script)
 
@@ -40,7 +42,7 @@ async def test_no_page_in_production(settings: Settings) -> None:
         httpx.AsyncClient(base_url=f"http://{gate.address}") as http,
     ):
         assert (await http.get("/")).status_code == 404
-        assert (await http.get("/page/inbox.js")).status_code == 404
+        assert (await http.get("/page/page.js")).status_code == 404
 
 
 async def test_probes(gate: Gate) -> None:

@@ -1,0 +1,107 @@
+"""The client for async code: does what an operation's steps say, by httpx; and the inbox live, by WebSocket."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Self, TypeVar
+
+import httpx
+
+from outbox.client import inbox, notifications, recipients, users
+from outbox.client.groups import AsyncGroup, awaited
+from outbox.client.live import Event
+from outbox.client.socket import listen
+from outbox.client.steps import Answer, Call, Lost, Pause, Steps
+from outbox.client.wire import LOST, Options, Token, TokenSource, answer_of, lost, sendable
+
+T = TypeVar("T")
+
+
+class Notifications(AsyncGroup):
+    create = awaited(notifications.create)
+    create_many = awaited(notifications.create_many)
+    get = awaited(notifications.get)
+    wait = awaited(notifications.wait)
+    cancel = awaited(notifications.cancel)
+
+
+class Users(AsyncGroup):
+    preferences = awaited(users.preferences)
+    set_preferences = awaited(users.set_preferences)
+    devices = awaited(users.devices)
+    register_device = awaited(users.register_device)
+    remove_device = awaited(users.remove_device)
+
+
+class Inbox(AsyncGroup):
+    page = awaited(inbox.page)
+    count = awaited(inbox.count)
+    mark = awaited(inbox.mark)
+    mark_all = awaited(inbox.mark_all)
+
+
+class Recipients(AsyncGroup):
+    get = awaited(recipients.get)
+    put = awaited(recipients.put)
+    remove = awaited(recipients.remove)
+
+
+class AsyncClient:
+    """One pool of connections to the API; share it between tasks, and close it or use it in `async with`.
+
+    `token` may be a function, which is asked before each request, so that it can give a fresh one. `gateway` is
+    where `events` listens; left out, the same host serves both.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: Token,
+        gateway: str | None = None,
+        options: Options = Options(),  # noqa: B008 - frozen
+    ) -> None:
+        self.retry = options.retry
+        self._source = TokenSource(token, options.trace)
+        self._gateway = gateway or url
+        self._http = httpx.AsyncClient(base_url=url, timeout=options.timeout)
+        self.notifications = Notifications(self)
+        self.users = Users(self)
+        self.inbox = Inbox(self)
+        self.recipients = Recipients(self)
+
+    def events(self, cursor: int | None = None) -> AsyncGenerator[Event, None]:
+        """The inbox of the token's user, live, without an end: reconnects, and goes on where it was.
+
+        `cursor`: the last seq seen, of any age; left out, it begins with the newest 50. Raises
+        UnauthenticatedError and ForbiddenError where the token does not hold. Close it with contextlib.aclosing.
+        """
+        return listen(self._gateway, self._source.current, cursor)
+
+    async def run(self, steps: Steps[T], /) -> T:
+        told: Answer | Lost | None = None
+        try:
+            while True:
+                match steps.send(told):
+                    case Pause(seconds):
+                        told = None
+                        await asyncio.sleep(seconds)
+                    case call:
+                        told = await self._send(call)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    async def _send(self, call: Call) -> Answer | Lost:
+        request = sendable(self._http, call, self._source)
+        try:
+            return answer_of(await self._http.send(request))
+        except LOST as error:
+            return lost(error)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
