@@ -11,8 +11,8 @@ MOST = 10_000
 class Recall(Generic[Key, Value]):
     """Times are of whatever clock the caller reads."""
 
-    def __init__(self, most: int = MOST) -> None:
-        self._most = most
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most or MOST
         self._held: dict[Key, tuple[Value, float]] = {}
 
     def get(self, key: Key, now: float) -> Value | None:

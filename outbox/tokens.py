@@ -61,14 +61,6 @@ def issue(settings: Settings, subject: str, scope: Scope, lifetime: timedelta) -
     return jwt.encode(claims, settings.jwt_secret.get_secret_value(), SHARED)
 
 
-def verify(settings: Settings, token: str) -> Identity:
-    """The identity that a token proves which is signed with the installation's secret. Raises UnauthenticatedError
-    with the reason."""
-    if SHARED not in settings.algorithms:
-        raise UnauthenticatedError(f"the token does not hold: {SHARED} is not allowed")
-    return proven(settings, token, settings.jwt_secret.get_secret_value(), SHARED)
-
-
 def proven(settings: Settings, token: str, key: str | jwt.PyJWK, algorithm: Algorithm) -> Identity:
     """The identity that a token proves which is signed with this key, by this algorithm and no other (RFC 8725 §3.1).
     Raises UnauthenticatedError."""

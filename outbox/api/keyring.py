@@ -39,7 +39,9 @@ class Keyring:
 
     def __init__(self, pool: Pool, clock: Callable[[], float] = time.monotonic) -> None:
         self._pool, self._clock = pool, clock
+        # Apart, so that whoever tries many keys makes nobody's be looked up anew.
         self._known: Recall[bytes, Answer] = Recall()
+        self._refused: Recall[bytes, Answer] = Recall()
         self._asked: dict[bytes, asyncio.Task[Answer]] = {}
         self._digests: dict[str, bytes] = {}
         self._used: set[str] = set()
@@ -47,7 +49,10 @@ class Keyring:
     async def identify(self, text: str) -> Identity:
         """Who shows this key. Raises UnauthenticatedError; asyncpg's errors when Postgres is away."""
         hashed = digest(text)
-        answer = self._known.get(hashed, self._clock()) or await self._ask(text, hashed)
+        now = self._clock()
+        answer = (
+            self._known.get(hashed, now) or self._refused.get(hashed, now) or await self._ask(text, hashed)
+        )
         if answer.identity is None:
             raise UnauthenticatedError(answer.refusal)
         if answer.identity.expires_at <= datetime.now(UTC):
@@ -69,7 +74,8 @@ class Keyring:
         async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             found = await keys.presented(conn, id_)
         answer = judged(id_, text, found)
-        self._known.put(hashed, answer, asked_at + KNOWN_SECONDS)
+        kept = self._known if answer.identity else self._refused
+        kept.put(hashed, answer, asked_at + KNOWN_SECONDS)
         if answer.identity:
             self._digests[id_] = hashed
         return answer

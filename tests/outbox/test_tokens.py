@@ -8,7 +8,7 @@ import pytest
 
 from outbox.errors import UnauthenticatedError
 from outbox.settings import Settings
-from outbox.tokens import Scope, issue, verify
+from outbox.tokens import Identity, Scope, issue, proven
 from tests.conftest import SECRET
 
 MINUTE = timedelta(minutes=1)
@@ -17,6 +17,10 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture
 def settings() -> Settings:
     return Settings(DATABASE_URL="postgresql://db/x", REDIS_URL="redis://cache", jwt_secret=SECRET)
+
+
+def verify(settings: Settings, token: str) -> Identity:
+    return proven(settings, token, settings.jwt_secret.get_secret_value(), "HS256")
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ async def test_each_act_leaves_one_entry_that_names_it(
 
 def test_every_route_that_acts_has_a_drive(settings: Settings, pool: Pool) -> None:
     acting = {
-        (method, route.path)
+        (method, route.path.replace(":bare}", "}"))
         for route in create_app(settings, pool, Health()).routes
         if isinstance(route, Endpoint)
         for method in (route.methods or set()) - {"HEAD"}

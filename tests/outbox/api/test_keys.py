@@ -182,6 +182,20 @@ async def test_what_was_looked_up_serves_for_its_time_and_no_longer(
         await ring.identify(key["key"])
 
 
+async def test_whoever_tries_many_keys_makes_nobody_s_be_looked_up_anew(
+    admin_api: httpx.AsyncClient, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = await made(admin_api)
+    monkeypatch.setattr("outbox.recall.MOST", 3)
+    ring = Keyring(pool)
+    await ring.identify(key["key"])
+    for _ in range(5):
+        with pytest.raises(UnauthenticatedError):
+            await ring.identify(make().text)
+    monkeypatch.setattr(keys, "presented", None)
+    await ring.identify(key["key"])
+
+
 async def test_many_at_once_ask_once_and_nobody_s_leaving_harms_the_others(
     admin_api: httpx.AsyncClient, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
