@@ -1,7 +1,7 @@
 """What the rules of sending keep in Postgres: places under a cap, and digests."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -96,3 +96,8 @@ async def fill_digests(executor: Executor, payloads: Iterable[tuple[UUID, dict[s
 async def finish_digests(executor: Executor, channel: str, ids: Sequence[UUID]) -> None:
     """What these digests held is delivered with them. In the transaction of settle."""
     await executor.execute(SQL["finish_digests"], channel, ids)
+
+
+async def tell_ends(executor: Executor, channel: str, ends: Mapping[UUID, str]) -> None:
+    """These digests were not delivered, and why: for the timelines of what they hold. In the transaction of settle."""
+    await executor.execute(SQL["tell_ends"], channel, list(ends), list(ends.values()))

@@ -1,5 +1,6 @@
 """What the webhook channel keeps in Postgres: users' endpoints, and whose turn it is at an ordered one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -62,6 +63,18 @@ async def place(executor: Executor, wanted: Place) -> Place:
     )
     assert row is not None, "the statement gives the row that it has inserted or found"
     return Place(wanted.channel, wanted.endpoint, wanted.notification_id, row["ms"], row["row"])
+
+
+async def keep_places(executor: Executor, channel: str, places: Sequence[Place]) -> None:
+    """For those that have none yet. In the transaction of settle."""
+    await executor.execute(
+        SQL["keep_places"],
+        channel,
+        [place.notification_id for place in places],
+        [place.endpoint for place in places],
+        [place.ms for place in places],
+        [place.row for place in places],
+    )
 
 
 async def take_turn(executor: Executor, at: Place, seconds: float) -> Turn:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
+from limits import parse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from outbox.egress import EgressRefusedError, target
@@ -75,6 +76,14 @@ def sendable(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
+def rate(value: str) -> str:
+    try:
+        parse(value)
+    except ValueError:
+        raise ValueError("must be written like 50/second or 5/hour") from None
+    return value
+
+
 Reference = Annotated[str, AfterValidator(reference)]
 
 
@@ -92,6 +101,8 @@ class WebhookConfig(BaseModel):
     content_type: str = Field("application/json", pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+(; ?charset=utf-8)?$")
     timeout_seconds: float = Field(15, ge=1, le=30)
     ordered: bool = False
+    # How much one endpoint is sent in a time.
+    recipient_rate: Annotated[str, AfterValidator(rate)] | None = None
     # How long after its creation a delivery may wait for an endpoint that is known to be down.
     give_up_after_hours: float = Field(72, ge=0.01, le=720)
 

@@ -99,8 +99,8 @@ def containers(stack: ExitStack) -> tuple[str, str] | None:
 
 
 def start_containers(stack: ExitStack) -> tuple[str, str]:
-    from testcontainers.postgres import PostgresContainer  # noqa: PLC0415 - only with an engine
-    from testcontainers.redis import RedisContainer  # noqa: PLC0415
+    from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415 - only with an engine
+    from testcontainers.community.redis import RedisContainer  # noqa: PLC0415
 
     postgres = stack.enter_context(PostgresContainer("postgres:17-alpine", driver=None))
     redis = stack.enter_context(RedisContainer("redis:7-alpine"))

@@ -10,6 +10,7 @@ from db.delivery import Claim
 from db.pool import Executor
 from outbox.errors import SettingsError
 from outbox.log import get
+from outbox.service import describe
 from workers.outcome import Transient, clean
 
 log = get("worker")
@@ -75,13 +76,20 @@ class Configured(Generic[S]):
         finally:
             held.users -= 1
             if held.retired and not held.users:
-                await self._close(held.made)
+                await self._close_replaced(held.made)
 
     async def _retire(self, held: Held[S] | None) -> None:
         if held is not None:
             held.retired = True
             if not held.users:
-                await self._close(held.made)
+                await self._close_replaced(held.made)
+
+    async def _close_replaced(self, made: S) -> None:
+        """Whoever happens to be the last user was sent or not: the end of its connections changes nothing of that."""
+        try:
+            await self._close(made)
+        except Exception as error:
+            log.warning("worker.not_closed", channel=self.channel, error=describe(error))
 
     async def close(self) -> None:
         held, self._held = self._held, None

@@ -103,7 +103,7 @@ def overrides(job: Job, rules: Rules) -> bool:
 def unready(job: Job, rules: Rules, now: datetime) -> Settlement | None:
     """What the channel's own row keeps from being sent: rules that nobody can read, or a retry that comes too late."""
     if rules.trouble is not None:
-        return retry(job, "config", rules.trouble, rules.backoff.delay(attempts(job), 0.5))
+        return deferred(job, Deferred("config", rules.trouble), rules, 0.5)
     if job.claim.prior_status == Status.RETRYING and past(job, rules, now):
         reason = f"not tried again after {rules.deadline} s, the channel's deadline"
         return unmade(job, Status.FAILED, reason, error_class="deadline", dead=True)
@@ -174,7 +174,7 @@ def settlement(job: Job, outcome: Outcome, rules: Rules, chance: float) -> Settl
             return None
         case _:
             assert_never(outcome)
-    if result.dead and isinstance(outcome, Transient | Throttled | Unknown) and outcome.reached:
+    if result.dead and isinstance(outcome, Transient | Throttled | Unknown | Deferred) and outcome.reached:
         result = made(job, Status.DELIVERED, reason=result.reason)
     return result._replace(provider=outcome.provider, tried=outcome.tried, sends=sends(outcome))
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from db.delivery import FINAL, Settlement, Status
 from db.rules import Listed
 from workers.job import Job
 
@@ -13,6 +14,8 @@ ITEMS_BYTES = (
 TITLE_CHARACTERS = 300
 LINE_CHARACTERS = 200
 BODY_CHARACTERS = 4_000
+# How a digest may end without having told what it holds.
+UNTOLD = FINAL - {Status.DELIVERED, Status.DIGESTED}
 
 
 def payload(listed: Listed, event_type: str) -> dict[str, Any]:
@@ -40,6 +43,11 @@ def line(item: dict[str, Any], event_type: str) -> str:
 
 def text(value: Any, most: int) -> str:
     return value[:most] if isinstance(value, str) else ""
+
+
+def untold(digest: Settlement) -> str:
+    """Why what is in this digest was not told."""
+    return f"the digest it is in ended as {digest.status}: {digest.reason or digest.error_class}"
 
 
 def carrying(job: Job, said: dict[str, Any]) -> Job:

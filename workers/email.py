@@ -85,7 +85,9 @@ class Email:
         if not job.lasts(self.budget):
             return LeaseShort()
         urgent = job.entry.envelope.priority is Priority.URGENT
-        return await post.providers.send(letter, urgent=urgent)
+        return await post.recipient_rate.send(
+            job, letter.recipient.lower(), lambda: post.providers.send(letter, urgent=urgent)
+        )
 
     async def letter(self, post: Post, job: Job) -> Letter | Outcome:
         link = self.link(post, job)

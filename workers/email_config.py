@@ -13,11 +13,12 @@ from workers.gathering import Coming
 from workers.message import Letter, sender
 from workers.offer import Offer, offer
 from workers.providers import Maker, Provider, Providers, chain
+from workers.recipient_rate import RecipientRate, recipient_rate
 from workers.seal import seal
 from workers.sendgrid import SendGrid, account
 from workers.smtp import Mailer, parse, plain
 
-KEYS = frozenset({"from", "smtp_url", "providers", "bounce_address", "dkim", "unsubscribe"})
+KEYS = frozenset({"from", "smtp_url", "providers", "bounce_address", "dkim", "unsubscribe", "recipient_rate"})
 # RFC 5321 §4.5.3.1.1 allows 64 octets before the @, and "+" with the token takes 43.
 BOUNCE_ADDRESS = re.compile(r"[A-Za-z0-9_.-]{1,21}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+")
 # Lanes of a provider that takes many letters at a time hold two batches: one gathers while one is on its way.
@@ -33,6 +34,7 @@ class Post:
     offer: Offer
     bounce_address: str | None
     batched: int
+    recipient_rate: RecipientRate
 
     async def close(self) -> None:
         await self.providers.close()
@@ -54,6 +56,7 @@ def read(config: Mapping[str, Any], common: Common, budget: float, coming: Comin
         offer=offer(config.get("unsubscribe", True)),
         bounce_address=bounce_address(config.get("bounce_address")),
         batched=max(batched(provider) for provider in made.providers),
+        recipient_rate=recipient_rate(config, common),
     )
 
 

@@ -18,6 +18,7 @@ from outbox.settings import resolve
 from workers.circuit import Circuit, Limits
 from workers.job import Job
 from workers.outcome import Permanent, Transient, clean
+from workers.rates import Rate, rate
 from workers.signing import signer
 
 log = get("worker")
@@ -36,6 +37,7 @@ class Hook:
     url: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     signers: tuple[Signer, ...] = ()
+    rate: Rate | None = None  # of one endpoint
     trouble: str = ""
 
 
@@ -65,6 +67,7 @@ def hook(config: Mapping[str, Any]) -> Hook:
             None if checked.url is None else resolved(checked.url),
             {name: header(name, value) for name, value in checked.headers.items()},
             tuple(map(signer, checked.secrets)),
+            rate(checked.recipient_rate, exact=True) if checked.recipient_rate else None,
         )
     except SettingsError as error:
         return Hook(checked, url="" if checked.url else None, trouble=clean(str(error)))

@@ -21,8 +21,8 @@ from workers.outcome import (
 
 # Permanent for one provider only: it does not serve that country, its number cannot reach that network.
 ELSEWHERE = frozenset({"route"})
-# The provider is well, and cannot take this one message now.
-ABOUT_THE_MESSAGE = frozenset({"smtp_4xx", "route"})
+# The provider is well, and cannot take this one message now, or nothing for this one device.
+ABOUT_THE_MESSAGE = frozenset({"smtp_4xx", "route", "throttled_device", "third_party_auth"})
 # No other message will fare better until somebody has mended it.
 BROKEN = frozenset({"auth", "config", "config_refused"})
 

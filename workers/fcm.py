@@ -36,6 +36,7 @@ URL = "https://fcm.googleapis.com"
 # "Retry after at least one minute" where a 429 names no time.
 QUOTA_SECONDS = 60.0
 ERROR, BAD_REQUEST = "google.firebase.fcm.v1.FcmError", "google.rpc.BadRequest"
+QUOTA_FAILURE = "google.rpc.QuotaFailure"
 APNS_PRIORITY = {Priority.URGENT: "10", Priority.NORMAL: "5", Priority.BULK: "1"}
 URGENCY = {Priority.URGENT: "high", Priority.NORMAL: "normal", Priority.BULK: "low"}
 
@@ -156,10 +157,17 @@ def classify(answer: Answer, now: datetime, *, proven: bool) -> Outcome:
 
 def by_status(answer: Answer, reason: str, wait: float | None) -> Outcome:
     match answer.status:
+        case 401 if code_of(answer) == "THIRD_PARTY_AUTH_ERROR":
+            return Transient(
+                "third_party_auth", reason
+            )  # Apple's key, or web push's, at FCM: other devices are well
         case 401 | 403:
             return Transient("auth", reason)
         case 429:
-            return Throttled(reason, QUOTA_SECONDS if wait is None else wait)
+            wait = QUOTA_SECONDS if wait is None else wait
+            return (
+                Transient("throttled_device", reason, wait) if of_device(answer) else Throttled(reason, wait)
+            )
         case status if status >= 500:
             return Transient("fcm_5xx", reason, wait)
     return Permanent("fcm_4xx" if answer.status >= 400 else "protocol", reason)
@@ -194,12 +202,23 @@ def code_of(answer: Answer) -> str | None:
     return None
 
 
+def of_device(answer: Answer) -> bool:
+    """Whether the quota used up is this device's own (ErrorCode QUOTA_EXCEEDED: a QuotaFailure tells which)."""
+    told = [str(part).lower() for detail in details(answer, QUOTA_FAILURE) for part in violations(detail)]
+    return bool(told) and all("device" in text for text in told)
+
+
+def violations(detail: Mapping[str, Any]) -> list[Any]:
+    listed = detail.get("violations")
+    return listed if isinstance(listed, list) else []
+
+
 def names_token(answer: Answer) -> bool:
     """Whether the invalid argument is the token: BadRequest names the field; without it only the message tells."""
-    if violations := details(answer, BAD_REQUEST):
+    if found := details(answer, BAD_REQUEST):
         fields = [
             str(one.get("field", ""))
-            for detail in violations
+            for detail in found
             for one in detail.get("fieldViolations") or []
             if isinstance(one, dict)
         ]

@@ -49,6 +49,7 @@ class Fleet:
         self._tasks = asyncio.TaskGroup()
         self._running: dict[str, Running] = {}
         self._missing: frozenset[str] = frozenset()
+        self._unworkable: Mapping[str, str] = {}
 
     async def run(self, stop: Stop) -> None:
         """Until asked to stop, and until all lanes have ended. An error of a lane ends them all."""
@@ -67,6 +68,7 @@ class Fleet:
         if self._only:
             wanted = {name: kind for name, kind in wanted.items() if name in self._only}
         self._note_missing(self._only - wanted.keys())
+        self._note_unworkable({name: kind for name, kind in found.items() if not self._workable(name, kind)})
         self._running = {name: each for name, each in self._running.items() if not each.task.done()}
         end, begin = moves({name: each.kind for name, each in self._running.items()}, wanted)
         for name in end:
@@ -86,6 +88,17 @@ class Fleet:
         if not stop:
             log.info("worker.channel_ended", channel=name)
             stop.ask()
+
+    def _note_unworkable(self, unworkable: Mapping[str, str]) -> None:
+        """A row from before that was refused: nobody has a module for it. It is said once."""
+        for name in sorted(unworkable.keys() - self._unworkable.keys()):
+            log.error(
+                "worker.channel_unworkable",
+                channel=name,
+                kind=unworkable[name],
+                reason="only the channel named as its kind is worked on; switch this one off, and make it a webhook's",
+            )
+        self._unworkable = unworkable
 
     def _note_missing(self, missing: frozenset[str]) -> None:
         """A name that no row bears (yet): it is waited for, and said once."""

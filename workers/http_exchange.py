@@ -12,6 +12,7 @@ from outbox.service import describe
 from workers.outcome import Transient, Unknown, clean
 
 CONNECT_SECONDS = 10.0
+CONNECT_SHARE = 0.8  # of the whole
 ANSWER_BYTES = 64 * 1024
 
 
@@ -44,7 +45,7 @@ async def post(
     progress = Progress()
     try:
         async with asyncio.timeout(seconds):
-            return await exchange(client, url, content, progress)
+            return await exchange(client, url, content, progress, connecting(seconds))
     except (
         httpx.HTTPError,
         httpx.StreamError,
@@ -56,9 +57,18 @@ async def post(
         return unanswered(error, progress)
 
 
-async def exchange(client: httpx.AsyncClient, url: str, content: bytes, progress: Progress) -> Answer:
+def connecting(seconds: float) -> httpx.Timeout:
+    """Less than the whole, for httpcore leaves a socket open where a handshake is cancelled from outside."""
+    return httpx.Timeout(None, connect=min(CONNECT_SECONDS, CONNECT_SHARE * seconds))
+
+
+async def exchange(
+    client: httpx.AsyncClient, url: str, content: bytes, progress: Progress, timeout: httpx.Timeout
+) -> Answer:
     extensions = {"trace": progress.note}
-    async with client.stream("POST", url, content=content, extensions=extensions) as response:
+    async with client.stream(
+        "POST", url, content=content, extensions=extensions, timeout=timeout
+    ) as response:
         body = bytearray()
         async for chunk in response.aiter_raw():
             body += chunk
@@ -78,8 +88,11 @@ def unanswered(error: Exception, progress: Progress) -> Transient | Unknown:
 
 
 def tls(error: BaseException | None) -> bool:
+    """A handshake that waits for the far side is none that failed."""
     while error is not None:
-        if isinstance(error, ssl.SSLError):
+        if isinstance(error, ssl.SSLError) and not isinstance(
+            error, ssl.SSLWantReadError | ssl.SSLWantWriteError
+        ):
             return True
         error = error.__cause__ or error.__context__
     return False

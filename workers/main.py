@@ -22,6 +22,7 @@ from outbox.probes import Health, serve_probes
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
 from outbox.streams import LANES
+from workers.claiming import Lane
 from workers.common import Brake, Common
 from workers.decide import Rules
 from workers.email import Email, Outside
@@ -34,7 +35,7 @@ from workers.rates import Rates
 from workers.reader import Reader, Source
 from workers.recipients import Recipients, from_settings
 from workers.retry import Backoff
-from workers.runner import Lane, Runner
+from workers.runner import Runner
 from workers.settler import Settler
 from workers.shutdown import CLOSE_CHANNEL, CLOSE_POOL, SHIELD
 from workers.sms import Sms
@@ -57,8 +58,8 @@ def email(settings: Settings, common: Common) -> Channel:
     return Email(settings.worker_concurrency, settings.worker_lease, Outside.of(settings), common)
 
 
-def push(settings: Settings, _: Common) -> Channel:
-    return PushChannel(settings.worker_concurrency, settings.worker_lease)
+def push(settings: Settings, common: Common) -> Channel:
+    return PushChannel(settings.worker_concurrency, settings.worker_lease, common)
 
 
 # The kinds of which there is one channel, named as the kind is. Of webhooks there may be any number.
@@ -132,6 +133,7 @@ def maker(shared: Shared, common: Common, kind: str) -> Callable[[], Channel]:
         settings.egress,
         settings.worker_concurrency,
         settings.worker_lease,
+        rates=shared.rates,
     )
     return partial(Webhook, Site(common.channel, ground))
 

@@ -103,6 +103,7 @@ class Deferred:
     exact: bool = False
     provider: str | None = None
     tried: tuple[Tried, ...] = ()
+    reached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

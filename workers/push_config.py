@@ -11,8 +11,9 @@ from workers import apns, fcm
 from workers.apns_token import signer
 from workers.http2 import Origin
 from workers.outcome import Transient, clean
-from workers.providers import Provider
+from workers.providers import Provider, rates_of
 from workers.push_message import CollapseBy, Parcel
+from workers.rates import Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Platforms:
 
     providers: Mapping[Platform, Provider[Parcel] | Transient]
     collapse: CollapseBy
+    rates: Mapping[str, Rate]  # by the provider's name
 
     def of(self, platform: Platform) -> Provider[Parcel] | Transient:
         return self.providers.get(platform) or Transient(
@@ -46,9 +48,8 @@ def platforms(config: Mapping[str, Any]) -> Platforms:
     kinds = [kind(one) for one in listed]
     if len(set(kinds)) != len(kinds):
         raise SettingsError("the config of channel push has two providers of one type: one serves a platform")
-    return Platforms(
-        {one: provider(one, config) for one, config in zip(kinds, listed, strict=True)}, collapse
-    )
+    made = {one: provider(one, config) for one, config in zip(kinds, listed, strict=True)}
+    return Platforms(made, collapse, rates_of(listed))
 
 
 def kind(config: Mapping[str, Any]) -> Platform:

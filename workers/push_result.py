@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from db.delivery import Tried
 from db.push import Device, DeviceResult, DeviceStatus
 from workers.outcome import (
+    Deferred,
     Delivered,
     LeaseShort,
     Outcome,
@@ -24,6 +26,7 @@ STATUS: Mapping[type[Outcome], DeviceStatus] = {
     Transient: DeviceStatus.RETRYING,
     Throttled: DeviceStatus.RETRYING,
     LeaseShort: DeviceStatus.RETRYING,
+    Deferred: DeviceStatus.RETRYING,
     Permanent: DeviceStatus.FAILED,
     RecipientGone: DeviceStatus.GONE,
     Unknown: DeviceStatus.UNKNOWN,
@@ -46,12 +49,14 @@ def whole(results: Sequence[OnDevice], *, reached: bool, hold: bool) -> Outcome:
     What can be tried again is tried again; when it no longer is, one device that has it makes it delivered.
     """
     merged = merge(results, reached=reached, hold=hold)
-    return counted(merged, sum(requests(one.outcome) for one in results))
+    return counted(merged, sum(made(one.outcome) for one in results))
 
 
 def merge(results: Sequence[OnDevice], *, reached: bool, hold: bool) -> Outcome:
     taken = [one for one in results if isinstance(one.outcome, Delivered)]
-    open_ = [one for one in results if isinstance(one.outcome, Transient | Throttled | Unknown)]
+    open_ = [one for one in results if isinstance(one.outcome, Transient | Throttled | Unknown | Deferred)]
+    if open_ and all(isinstance(one.outcome, Deferred) for one in results):
+        return put_off(results, reached=reached)
     if open_:
         return waiting(open_, len(results), reached=reached or bool(taken), hold=hold)
     if taken:
@@ -64,13 +69,32 @@ def merge(results: Sequence[OnDevice], *, reached: bool, hold: bool) -> Outcome:
 def waiting(open_: Sequence[OnDevice], number: int, *, reached: bool, hold: bool) -> Outcome:
     """One for those that are to be tried again: the one that asks for most."""
     worst = max(open_, key=lambda one: weight(one.outcome, hold=hold)).outcome
-    assert isinstance(worst, Transient | Throttled | Unknown)
-    told = replace(
-        worst, reason=of_many(worst.reason, len(open_), number), provider=names(open_), reached=reached
+    assert isinstance(worst, Transient | Throttled | Unknown | Deferred)
+    reason = of_many(worst.reason, len(open_), number)
+    if isinstance(worst, Unknown):
+        return Unknown(reason, names(open_), reached=reached)
+    # A provider that throttles is left alone by its circuit: the channel, and so the other platform, goes on.
+    return Transient(str(error_class(worst)), reason, longest(open_), names(open_), reached=reached)
+
+
+def put_off(results: Sequence[OnDevice], *, reached: bool) -> Deferred:
+    """No provider was asked, but perhaps to find out that it is still ill: that counts as no attempt."""
+    first = results[0].outcome
+    assert isinstance(first, Deferred)
+    reason = of_many(first.reason, len(results), len(results))
+    probes = tuple(tried for one in results for tried in before(one.outcome) if tried.sends)
+    return Deferred(
+        first.error_class, reason, longest(results), provider=names(results), tried=probes, reached=reached
     )
-    if isinstance(told, Unknown):
-        return told
-    return replace(told, retry_after=longest(open_))
+
+
+def before(outcome: Outcome) -> tuple[Tried, ...]:
+    return () if isinstance(outcome, LeaseShort) else outcome.tried
+
+
+def made(outcome: Outcome) -> int:
+    """How many requests it took, those that came to nothing among them."""
+    return requests(outcome) + sum(tried.sends for tried in before(outcome))
 
 
 def weight(outcome: Outcome, *, hold: bool) -> int:
@@ -83,7 +107,8 @@ def weight(outcome: Outcome, *, hold: bool) -> int:
 
 
 def longest(open_: Sequence[OnDevice]) -> float | None:
-    waits = [one.outcome.retry_after for one in open_ if isinstance(one.outcome, Transient | Throttled)]
+    kinds = Transient | Throttled | Deferred
+    waits = [one.outcome.retry_after for one in open_ if isinstance(one.outcome, kinds)]
     return max((wait for wait in waits if wait is not None), default=None)
 
 
@@ -124,7 +149,7 @@ def row(one: OnDevice, notification_id: UUID, attempt: int) -> DeviceResult:
 
 def error_class(outcome: Outcome) -> str | None:
     match outcome:
-        case Transient() | Permanent():
+        case Transient() | Permanent() | Deferred():
             return outcome.error_class
         case Throttled():
             return "throttled"

@@ -31,6 +31,8 @@ RULES = {
     "time_zone": re.compile(r"[A-Za-z0-9_+/-]{1,64}"),
 }
 EMAIL_CHARACTERS = 320
+# What a query may take the ids of users as.
+IDS = (["text[]"], ["varchar[]"])
 TIMEOUT_SECONDS = 5.0
 AT_ONCE = 16
 ANSWER_BYTES = 64 * 1024
@@ -50,8 +52,8 @@ class Answers(NamedTuple):
 class Source(Protocol):
     """Where recipients are kept."""
 
-    async def ask(self, executor: Executor, user_ids: Sequence[str]) -> Answers:
-        """Within TIMEOUT_SECONDS for all of them."""
+    async def ask(self, pool: Pool, user_ids: Sequence[str]) -> Answers:
+        """Within TIMEOUT_SECONDS for all of them. Holds a connection of the pool only where it asks Postgres."""
         ...
 
     async def close(self) -> None: ...
@@ -63,9 +65,10 @@ class Query:
     def __init__(self, query: str) -> None:
         self.query = query
 
-    async def ask(self, executor: Executor, user_ids: Sequence[str]) -> Answers:
+    async def ask(self, pool: Pool, user_ids: Sequence[str]) -> Answers:
         try:
-            rows = await executor.fetch(self.query, list(user_ids), timeout=TIMEOUT_SECONDS)
+            async with pool.acquire() as connection:
+                rows = await connection.fetch(self.query, list(user_ids), timeout=TIMEOUT_SECONDS)
         except (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError):
             raise  # Postgres itself goes away: the step is made again
         except (TimeoutError, asyncpg.PostgresError) as error:
@@ -86,7 +89,7 @@ class Service:
         self._client = httpx.AsyncClient(headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
         self._room = asyncio.Semaphore(AT_ONCE)
 
-    async def ask(self, executor: Executor, user_ids: Sequence[str]) -> Answers:
+    async def ask(self, pool: Pool, user_ids: Sequence[str]) -> Answers:
         """Whoever cannot be asked for harms nobody else."""
         late = asyncio.get_running_loop().time() + TIMEOUT_SECONDS
         answers = await asyncio.gather(*(self._one(user, late) for user in user_ids), return_exceptions=True)
@@ -131,21 +134,23 @@ class Recipients:
     def __init__(self, source: Source | None, fresh_seconds: float) -> None:
         self.source, self.fresh_seconds = source, fresh_seconds
 
-    async def refresh(self, executor: Executor, user_ids: Collection[str]) -> Mapping[str, str]:
+    async def refresh(self, pool: Pool, user_ids: Collection[str]) -> Mapping[str, str]:
         """Bring what is known of these users up to date. Gives those of whom nothing is known because they could not
         be asked for, each with the reason; where something older is known, it serves."""
         if self.source is None:
             return {}
-        asked = await recipients.to_ask_for(executor, sorted(user_ids), self.fresh_seconds)
+        async with pool.acquire() as connection:
+            asked = await recipients.to_ask_for(connection, sorted(user_ids), self.fresh_seconds)
         if not asked:
             return {}
-        found, unanswered = await self.source.ask(executor, list(asked))
+        found, unanswered = await self.source.ask(pool, list(asked))
         if unanswered:
             reasons = sorted(set(unanswered.values()))
             log.warning("worker.recipients_unanswered", users=len(unanswered), reasons=reasons)
         told = [recipient(user, found.get(user, {})) for user in asked if user not in unanswered]
         if told:
-            await recipients.remember(executor, told)
+            async with pool.acquire() as connection:
+                await recipients.remember(connection, told)
         return {user: why for user, why in unanswered.items() if not asked[user]}
 
     async def close(self) -> None:
@@ -191,7 +196,7 @@ async def try_query(executor: Executor, query: str) -> None:
     except asyncpg.PostgresError as error:
         raise SettingsError(f"{key}: PostgreSQL says: {error}") from None
     names = {attribute.name for attribute in statement.get_attributes()}
-    if len(statement.get_parameters()) != 1:
-        raise SettingsError(f"{key}: must have one parameter, $1: the ids of users, as text[]")
+    if [parameter.name for parameter in statement.get_parameters()] not in IDS:
+        raise SettingsError(f"{key}: must have one parameter, $1::text[]: the ids of users")
     if "user_id" not in names or not names & set(COLUMNS):
         raise SettingsError(f"{key}: must give user_id and some of {', '.join(COLUMNS)}")

@@ -9,62 +9,40 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from redis.exceptions import RedisError
-
-from db import delivery
-from db.delivery import Claimant, Settlement
-from db.pool import OUTAGES as DATABASE_OUTAGES
-from db.pool import Executor, Pool
+from db.delivery import Settlement
 from outbox.log import get
 from outbox.service import Stop, describe, run_loop
 from workers import metrics
-from workers.admission import Admission, Admitted
+from workers.admission import Admitted
+from workers.claiming import OUTAGES, Claiming, Lane, broken, fault
 from workers.common import Brake
-from workers.decide import Fate, Rules, fate, in_time, settlement
-from workers.entries import Entry, RawEntry, decode, once_each
-from workers.job import Channel, Job, Settled
+from workers.decide import Fate, fate, in_time, settlement
+from workers.entries import Entry, RawEntry, decode
+from workers.job import Job, Settled
 from workers.outcome import Deferred, LeaseShort, Outcome, Throttled, Transient
-from workers.reader import Reader
-from workers.recipients import Recipients
 from workers.settler import Dropped, Returned, Settler
 from workers.shutdown import DRAIN, LEAVE, SETTLE
+from workers.unclaimed import Unclaimed
 
 log = get("worker")
 
-OUTAGES = (*DATABASE_OUTAGES, RedisError)
 FULL_PAUSE_SECONDS = 5.0
 # How long a throttled channel pauses where the far side names no time.
 THROTTLE_SECONDS = 1.0
 SILENT_SECONDS = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """What a runner works with."""
-
-    lane: str
-    channel: Channel
-    rules: Rules
-    pool: Pool
-    reader: Reader
-    brake: Brake = field(default_factory=Brake)
-    recipients: Recipients = field(default_factory=lambda: Recipients(None, 0))
-
-
 class Runner:
     def __init__(self, lane: Lane, settler: Settler, grace: float) -> None:
         self.lane, self.settler, self.grace = lane, settler, grace
         self.channel, self.reader = lane.channel, lane.reader
-        self.admission = Admission(lane.channel.name, lane.rules)
+        self.claiming = Claiming(lane)
         settler.release = self.release
         self._held: set[bytes] = set()  # entries read and neither acknowledged nor left
-        self._unclaimed: list[Entry] = []
-        self._token: UUID | None = None  # of a claim whose reply never came
-        self._unasked: Mapping[str, str] = {}  # of the last claim: users, and why they could not be asked for
+        self._unclaimed = Unclaimed()
         self._attempts: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
@@ -98,7 +76,7 @@ class Runner:
             if room <= 0:
                 self._seen = time.monotonic()
                 return FULL_PAUSE_SECONDS
-            self._unclaimed = self.accept(await self.reader.read(room))
+            self._unclaimed.add(self.accept(await self.reader.read(room)))
         if self._unclaimed:
             await self.start()
         self._seen = time.monotonic()
@@ -121,60 +99,39 @@ class Runner:
 
     async def start(self) -> None:
         """Claim, and begin what is ours. Until the claim's answer is here its entries and its token are kept, so an
-        outage of Postgres is over for them as soon as it is over."""
-        batch, repeats = once_each(self._unclaimed)
-        self._token = self._token or uuid4()
-        source = self.reader.source
-        who = Claimant(
-            self.channel.name,
-            source.consumer,
-            self._token,
-            source.lease_seconds,
-            self.channel.outward,
-        )
-        ends = time.monotonic() + source.lease_seconds
+        outage of Postgres is over for them as soon as it is over. What fails otherwise is tried in halves: an entry
+        that nobody can begin must not hold up those beside it."""
+        batch, token = self._unclaimed.take()
+        try:
+            await self.claim(batch, token)
+        except OUTAGES:
+            raise
+        except Exception as error:
+            if alone := self._unclaimed.failed(batch):
+                self.leave_pending(alone, error)
+                return
+            raise
+
+    async def claim(self, batch: Sequence[Entry], token: UUID) -> None:
+        await self.claiming.ask_for_recipients(batch)
         async with self.lane.pool.acquire() as connection:
-            self._unasked = await self.ask_for_recipients(connection, batch)
-            claims = await delivery.claim(
-                connection,
-                who,
-                [entry.notification_id for entry in batch],
-                [entry.attempt for entry in batch],
-            )
-            ours = [claim for claim in claims if claim.attempts is not None]
-            if ours:
-                await self.admission.refresh(connection, ours)
-                await self.channel.prepare(connection, ours)
-            by_id = {claim.notification_id: claim for claim in claims}
-            jobs = [Job(entry, by_id[entry.notification_id], who.token, ends) for entry in batch]
-            admitted = await self.admit(connection, [job for job in jobs if job.claim.attempts is not None])
-            self._unclaimed, self._token = repeats, None
+            jobs = await self.claiming.jobs(connection, batch, token)
+            admitted = await self.claiming.ready(connection, jobs)
+            self._unclaimed.begun(batch)
             # Begun before the connection is given back, for that is a round trip.
             await self.dispatch(jobs, admitted)
 
-    async def ask_for_recipients(self, executor: Executor, batch: Sequence[Entry]) -> Mapping[str, str]:
-        """Before the claim, which takes contact, language and time zone from what is known. Gives who could not be
-        asked for, and why."""
-        if not self.lane.rules.outward:
-            return {}
-        return await self.lane.recipients.refresh(executor, {entry.envelope.user_id for entry in batch})
-
-    async def admit(self, executor: Executor, jobs: Sequence[Job]) -> dict[UUID, Admitted]:
-        """Which of what is ours may be sent now."""
-        asked = [job for job in jobs if not self.unasked(job)]
-        admitted = {
-            item.job.claim.notification_id: item for item in await self.admission.admit(executor, asked)
-        }
-        for job in jobs:
-            if why := self.unasked(job):
-                again = settlement(job, Transient("recipients", why), self.admission.rules, random.random())
-                admitted[job.claim.notification_id] = Admitted(job, again)
-        return admitted
-
-    def unasked(self, job: Job) -> str | None:
-        """Why nothing is known of a recipient that might be there."""
-        needy = self.lane.rules.needs_contact and job.claim.contact is None
-        return self._unasked.get(job.entry.envelope.user_id) if needy else None
+    def leave_pending(self, entry: Entry, error: Exception) -> None:
+        """Not even its claim can be made. It comes again after a lease, and is told each time."""
+        log.error(
+            "worker.entry_refused",
+            channel=self.channel.name,
+            notification_id=str(entry.notification_id),
+            entry_id=entry.id.decode(),
+            error=describe(error),
+            exc_info=True,
+        )
+        self.release([entry.id])
 
     async def dispatch(self, jobs: Sequence[Job], admitted: Mapping[UUID, Admitted]) -> None:
         answers = [fate(job.claim, job.entry.attempt) for job in jobs]
@@ -216,16 +173,24 @@ class Runner:
             outcome = await self.deliver(job)
         finally:
             self.settler.underway -= 1
+        self.slow_down(outcome)
+        self.settler.add(self.judged(job, outcome))
+
+    def slow_down(self, outcome: Outcome) -> None:
         if isinstance(outcome, Throttled):
             self.lane.brake.pull(outcome.retry_after or THROTTLE_SECONDS)
         elif isinstance(outcome, Deferred) and outcome.lane:
             self._pause.pull(outcome.retry_after or THROTTLE_SECONDS)
-        rules = self.admission.rules
-        if settled := settlement(job, outcome, rules, random.random()):
-            self.settler.add(Settled(job, in_time(job, settled, rules, datetime.now(UTC))))
-        else:
-            log.warning("worker.lease_short", notification_id=str(job.entry.notification_id))
-            self.settler.add(Returned(job.entry, job.token))
+
+    def judged(self, job: Job, outcome: Outcome) -> Settled | Returned:
+        rules = self.claiming.rules
+        try:
+            if settled := settlement(job, outcome, rules, random.random()):
+                return Settled(job, in_time(job, settled, rules, datetime.now(UTC)))
+        except Exception as error:
+            return Settled(job, broken(job, error))
+        log.warning("worker.lease_short", notification_id=str(job.entry.notification_id))
+        return Returned(job.entry, job.token)
 
     async def deliver(self, job: Job) -> Outcome:
         if not job.lasts(self.channel.budget):
@@ -236,7 +201,7 @@ class Runner:
             log.error(
                 "worker.attempt_failed", channel=self.channel.name, error=describe(error), exc_info=True
             )
-            return Transient("internal", f"the worker failed: {type(error).__name__}")
+            return Transient("internal", fault(error))
 
     def release(self, ids: Iterable[bytes]) -> None:
         """These are held no longer: there is room for others."""
@@ -248,12 +213,9 @@ class Runner:
 
     def forgo(self) -> None:
         """What was read and not begun is left. A claim whose reply was lost may have been made: it is given back."""
-        batch, left = once_each(self._unclaimed)
-        token, self._unclaimed, self._token = self._token, [], None
-        if token is None:
-            left += batch
-        else:
-            for entry in batch:
+        left, claimed, token = self._unclaimed.forgo()
+        if token is not None:
+            for entry in claimed:
                 self.settler.add(Returned(entry, token))
         self.release([entry.id for entry in left])
 

@@ -22,6 +22,7 @@ from outbox.nodes import Nodes
 from outbox.service import Stop, describe, run_loop, wait
 from outbox.streams import GROUP
 from workers import metrics
+from workers.digest import UNTOLD, untold
 from workers.entries import Entry
 from workers.job import Channel, Hint, Inward, Recording, Settled, Written
 
@@ -196,6 +197,8 @@ class Settler:
         told = [item.settlement for item in ours if item.job.claim.is_digest]
         if ids := [one.notification_id for one in told if one.status is Status.DELIVERED]:
             await rules.finish_digests(connection, self.channel.name, ids)
+        if ends := {one.notification_id: untold(one) for one in told if one.status in UNTOLD}:
+            await rules.tell_ends(connection, self.channel.name, ends)
 
     async def again(
         self, connection: Executor, batch: Sequence[Finished], written: Written

@@ -21,9 +21,9 @@ from outbox.twilio import account, callback_url
 from workers.common import Common
 from workers.configured import Configured
 from workers.job import Hint, Job, Settled
-from workers.outcome import Deferred, Delivered, LeaseShort, Outcome, Permanent, Transient
+from workers.outcome import Delivered, LeaseShort, Outcome, Permanent, Transient
 from workers.providers import Maker, Provider, Providers, chain
-from workers.rates import Rate, rate
+from workers.recipient_rate import RecipientRate, recipient_rate
 from workers.rendering import Rendering
 from workers.segments import segments
 from workers.twilio import Text, Twilio
@@ -52,7 +52,7 @@ class Carrier:
 
     providers: Providers[Text]
     max_segments: int
-    recipient_rate: Rate | None
+    recipient_rate: RecipientRate
 
     async def close(self) -> None:
         await self.providers.close()
@@ -86,7 +86,7 @@ class Sms:
         limit = config.get("max_segments", MAX_SEGMENTS)
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise SettingsError(f"channel {self.name}: max_segments is a whole number from 1 on")
-        allowed = rate(config["recipient_rate"], exact=True) if "recipient_rate" in config else None
+        allowed = recipient_rate(config, self._common)
         return Carrier(chain(config, MAKERS, self._common, self.budget * (1 - ASKING)), limit, allowed)
 
     async def attempt(self, job: Job) -> Outcome:
@@ -104,22 +104,14 @@ class Sms:
         if not job.lasts(self.budget):
             return LeaseShort()
         known = await self._ask(carrier.providers, text, doubt) if doubt else None
-        return known or await self._limited(job, carrier, text)
+        if known:
+            return known
+        return await carrier.recipient_rate.send(
+            job, text.to, lambda: self._send(job, carrier.providers, text)
+        )
 
     def _callback(self, job: Job) -> str:
         return callback_url(self._api, self.name, job.claim.notification_id)
-
-    async def _limited(self, job: Job, carrier: Carrier, text: Text) -> Outcome:
-        """Each notification counts once for its recipient, however many attempts it takes."""
-        rates, limit = self._common.rates, carrier.recipient_rate
-        if rates is None or limit is None or (job.claim.attempts or 0) > 1:
-            return await self._send(job, carrier.providers, text)
-        if deferred := await rates.recipient(limit, self.name, text.to):
-            return deferred
-        outcome = await self._send(job, carrier.providers, text)
-        if isinstance(outcome, Deferred):
-            await rates.give_back(limit, self.name, text.to)
-        return outcome
 
     async def _send(self, job: Job, providers: Providers[Text], text: Text) -> Outcome:
         urgent = job.entry.envelope.priority is Priority.URGENT

@@ -10,13 +10,13 @@ is postponed through `scheduled`, which counts as no attempt; within a process t
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
 from db import webhooks
-from db.pool import OUTAGES, Pool
+from db.pool import OUTAGES, Executor, Pool
 from db.webhooks import Place
 from outbox.log import get
 from outbox.nodes import Nodes
@@ -52,10 +52,14 @@ class Turns:
             yield
 
     async def place(self, job: Job, endpoint: str) -> Place:
-        ms, row = map(int, job.entry.id.split(b"-"))
-        wanted = Place(self.channel, endpoint, job.entry.notification_id, ms, row)
         async with self._pool.acquire() as connection:
-            return await webhooks.place(connection, wanted)
+            return await webhooks.place(connection, wanted(self.channel, job, endpoint))
+
+    async def keep(self, executor: Executor, jobs: Iterable[tuple[Job, str]]) -> None:
+        """The places of what is put off before it came to ask for one: by quiet hours, a cap, or a rule."""
+        places = [wanted(self.channel, job, endpoint) for job, endpoint in jobs]
+        if places:
+            await webhooks.keep_places(executor, self.channel, places)
 
     async def take(self, place: Place, stream: str, seconds: float) -> Deferred | None:
         """None: go. The turn lasts for so many seconds, or until `leave`."""
@@ -93,6 +97,11 @@ class Turns:
             if before or len(page) < PAGE:
                 return len(before)
             start = f"({page[-1][0].decode()}"
+
+
+def wanted(channel: str, job: Job, endpoint: str) -> Place:
+    ms, row = map(int, job.entry.id.split(b"-"))
+    return Place(channel, endpoint, job.entry.notification_id, ms, row)
 
 
 def behind(ahead: int, due_in: float | None = None) -> Deferred:

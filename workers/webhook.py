@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from redis.exceptions import RedisError
 
-from db.delivery import Claim
+from db.delivery import Claim, Status, Tried
 from db.pool import OUTAGES as DATABASE_OUTAGES
 from db.pool import Executor, Pool
 from db.webhooks import Place
@@ -23,9 +23,20 @@ from workers.configured import Configured
 from workers.dialing import Resolver, resolve
 from workers.endpoints import Endpoint, Endpoints, Hook, hook
 from workers.hooks import default_body, is_json, outcome_of, sign_of
-from workers.job import Hint, Job
-from workers.outcome import Deferred, Delivered, LeaseShort, Outcome, Permanent, RecipientGone, Transient
+from workers.job import Hint, Job, Settled
+from workers.outcome import (
+    Deferred,
+    Delivered,
+    LeaseShort,
+    Outcome,
+    Permanent,
+    RecipientGone,
+    Transient,
+    requests,
+)
 from workers.posting import Answer, Post, Poster
+from workers.rates import Rates
+from workers.recipient_rate import RecipientRate
 from workers.rendering import Rendering
 from workers.signing import sign
 from workers.turns import BEHIND, Turns
@@ -38,6 +49,7 @@ CROWDED_SECONDS = 1.0
 # What one user's endpoint may hold of a lane that many share.
 SHARE = 4
 THROTTLE_SECONDS = 1.0
+WAITING = frozenset({Status.RETRYING, Status.DEFERRED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,7 @@ class Ground:
     concurrency: int
     lease_seconds: float
     resolver: Resolver = resolve
+    rates: Rates | None = None
 
 
 class Site:
@@ -127,6 +140,10 @@ class Webhook:
         body = await self._body(made, job)
         if not isinstance(body, str):
             return body
+        allowed = RecipientRate(self.name, self._site.ground.rates, made.rate)
+        return await allowed.send(job, endpoint.url, lambda: self._try(made, endpoint, job, body))
+
+    async def _try(self, made: Hook, endpoint: Endpoint, job: Job, body: str) -> Outcome:
         circuit = self._site.endpoints.circuit(endpoint)
         admission = circuit.admit(time.monotonic())
         if admission is Admission.REFUSED:
@@ -139,6 +156,8 @@ class Webhook:
             learn(circuit, admission, outcome)
         if isinstance(outcome, RecipientGone):
             await self._switch_off(endpoint, job, outcome.reason)
+        if admission is Admission.PROBE and isinstance(outcome, Transient) and sign_of(outcome) is Sign.ILL:
+            return in_vain(outcome, put_off(circuit, made, job))
         return outcome
 
     async def _body(self, made: Hook, job: Job) -> str | Outcome:
@@ -173,6 +192,15 @@ class Webhook:
         except DATABASE_OUTAGES as error:
             log.warning("webhook.not_switched_off", channel=self.name, error=describe(error))
 
+    async def record(self, executor: Executor, settled: Sequence[Settled]) -> None:
+        """Of an ordered endpoint what waits keeps its place, whoever has put it off."""
+        made = self._config.get()
+        if isinstance(made, Transient) or not made.config.ordered:
+            return
+        waiting = [each.job for each in settled if each.settlement.status in WAITING]
+        keys = ["" if made.url is not None else job.entry.envelope.user_id for job in waiting]
+        await self._site.turns.keep(executor, zip(waiting, keys, strict=True))
+
     async def again(self, executor: Executor, user_ids: Sequence[str]) -> Sequence[Hint]:
         return ()
 
@@ -190,7 +218,7 @@ def crowded() -> Deferred:
     return Deferred("crowded", "this endpoint has as much under way as it may", CROWDED_SECONDS, exact=True)
 
 
-def put_off(circuit: Circuit, made: Hook, job: Job) -> Outcome:
+def put_off(circuit: Circuit, made: Hook, job: Job) -> Permanent | Deferred:
     """Not now. That counts as no attempt, so there is another end to it: the age of the delivery."""
     envelope = job.entry.envelope
     hours = made.config.give_up_after_hours
@@ -204,6 +232,12 @@ def put_off(circuit: Circuit, made: Hook, job: Job) -> Outcome:
     return Deferred(
         "circuit_open", f"the endpoint {why} for a while", wait * random.uniform(1.0, 1.5), exact=True
     )
+
+
+def in_vain(probe: Transient, outcome: Permanent | Deferred) -> Outcome:
+    """An outage costs a delivery no attempts, not even the one whose lot it was to be the probe."""
+    tried = Tried(probe.provider or "?", probe.error_class, probe.reason, requests(probe))
+    return replace(outcome, tried=(tried,))
 
 
 def learn(circuit: Circuit, admission: Admission, outcome: Outcome) -> None:

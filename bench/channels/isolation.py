@@ -37,6 +37,11 @@ WHERE c.channel = ANY ($1::text[])
                   WHERE c.channel = 'webhook' AND e.user_id = n.user_id AND e.url LIKE '%/ill')
 """
 
+OWED = """
+SELECT count(*) FROM notify.deliveries WHERE status IN ('pending', 'sending', 'retrying', 'deferred')
+"""
+CATCH_UP_SECONDS = 600
+
 
 @dataclass(slots=True)
 class Isolation:
@@ -57,13 +62,20 @@ async def isolation(made: Ground, rate: float, seconds: float, rounds: int, cons
     ill: dict[str, list[float]] = {}
     async with made.servers.admin(made.database.name) as conn:
         await set_apart(made, conn)
+        console.print("warming up", highlight=False)
         await phase(made, conn, rate, min(seconds, 10))  # templates, connections and tokens are there now
         for number in range(rounds):
-            console.print(f"round {number + 1} of {rounds}", highlight=False)
+            console.print(f"round {number + 1} of {rounds}: undisturbed for {seconds:g} s", highlight=False)
             gather(calm, await phase(made, conn, rate, seconds))
+            console.print(
+                f"round {number + 1} of {rounds}: disturbed for {seconds:g} s; so far {told(calm)}",
+                highlight=False,
+            )
             disturb(made)
             gather(ill, await phase(made, conn, rate, seconds))
             heal(made)
+            console.print(f"disturbed {told(ill)}; what was held up is caught up with", highlight=False)
+            await caught_up(conn)
     found.undisturbed, found.disturbed = figures(calm), figures(ill)
     found.ratios = {
         name: round(found.disturbed[name]["p99"] / found.undisturbed[name]["p99"], 2) for name in OTHERS
@@ -105,6 +117,21 @@ async def phase(made: Ground, conn: Connection, rate: float, seconds: float) -> 
     for channel, latency in await conn.fetch(LATENCIES, began, ended):
         times.setdefault(channel, []).append(latency)
     return times
+
+
+async def caught_up(conn: Connection) -> None:
+    """What the ill ones owe is sent before the next undisturbed phase, or it would be disturbed by that. Raises
+    TimeoutError."""
+    async with asyncio.timeout(CATCH_UP_SECONDS):
+        while await conn.fetchval(OWED):  # noqa: ASYNC110 - the database tells nobody
+            await asyncio.sleep(0.5)
+
+
+def told(times: dict[str, list[float]]) -> str:
+    """The p99 of each channel, for whoever waits."""
+    return ", ".join(
+        f"{name} {figure['p99']:g} ms" for name, figure in figures(times).items() if name in OTHERS
+    )
 
 
 def gather(into: dict[str, list[float]], times: dict[str, list[float]]) -> None:

@@ -63,6 +63,24 @@ FROM numbered GROUP BY digest_id
 UPDATE notify.notifications n SET payload = r.payload::jsonb
 FROM unnest($1::uuid[], $2::text[]) AS r (id, payload) WHERE n.id = r.id AND n.is_digest
 
+-- name: tell_ends
+-- In the transaction that settles digests as anything but delivered: what they hold is told why. It stays in them, as a
+-- redrive may deliver it yet. In order of id, by primary key, as claim and settle lock; index (digest_id, place).
+WITH item AS (
+  SELECT i.notification_id, r.digest_id, r.why
+  FROM unnest($2::uuid[], $3::text[]) AS r (digest_id, why)
+  JOIN notify.digest_items i ON i.digest_id = r.digest_id AND i.channel = $1
+  JOIN notify.deliveries d ON d.notification_id = i.notification_id AND d.channel = $1 AND d.status = 'digested'
+  ORDER BY i.notification_id
+  FOR NO KEY UPDATE OF d
+), told AS (
+  UPDATE notify.deliveries d SET reason = item.why
+  FROM item WHERE d.notification_id = item.notification_id AND d.channel = $1 AND d.status = 'digested'
+  RETURNING d.notification_id, d.attempts, item.digest_id, item.why
+)
+INSERT INTO notify.delivery_events (notification_id, channel, event, attempt, detail)
+SELECT notification_id, $1, 'digested', attempts, jsonb_build_object('digest', digest_id, 'reason', why) FROM told
+
 -- name: finish_digests
 -- In the transaction that settles digests as delivered: what they held is delivered with them, or was left out of
 -- them. In order of id, by primary key, as claim and settle lock.

@@ -24,6 +24,15 @@ UNION ALL
 SELECT ms, row FROM notify.endpoint_queue WHERE channel = $1 AND notification_id = $2
 LIMIT 1
 
+-- name: keep_places
+-- In the transaction that puts these off before they had a place: nothing that came later may go first. In order of id,
+-- by primary key.
+INSERT INTO notify.endpoint_queue (channel, notification_id, endpoint, ms, row)
+SELECT $1, r.id, r.endpoint, r.ms, r.row
+FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::bigint[]) AS r (id, endpoint, ms, row)
+ORDER BY r.id
+ON CONFLICT (channel, notification_id) DO NOTHING
+
 -- name: take_turn
 -- Whether nothing open stands before this place, and nobody else is sending; then the turn is ours until the lease
 -- runs out. In order of place by the index endpoint_queue_place; rows of what is settled are few, since whoever

@@ -33,14 +33,14 @@ def up(
 ) -> None:
     """Start everything: servers, schema, API, relay, worker, gateway, a mail sink, and doubles of the providers.
 
-    With a Docker engine it runs compose.yml (without the doubles: in-app and
-    e-mail). Without one it starts a PostgreSQL and a Redis of its own, keeps
+    With a Docker engine it runs compose.yml. Without one it starts a PostgreSQL and a Redis of its own, keeps
     their data in one folder (.outbox in the checkout, or OUTBOX_STATE),
     restarts what dies, and stops cleanly on Ctrl-C.
 
     The doubles stand in for Twilio, SendGrid, FCM, APNs and a webhook receiver:
     every channel works offline. Set TWILIO_ACCOUNT_SID and the like, and that
-    channel is left to your own account.
+    channel is left to your own account (without Docker; in containers, by an
+    override file of compose).
 
     [bold]Examples[/bold]
       outbox up

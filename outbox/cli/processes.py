@@ -36,7 +36,12 @@ def api() -> None:
       OUTBOX_HOST=0.0.0.0 OUTBOX_API_PORT=80 outbox api
     """
     from outbox.api.main import main
+    from outbox.local import env
+    from outbox.settings import state_dir
 
+    env.adopt(
+        state_dir()
+    )  # a channel's config names variables, such as the token that Twilio's callbacks are signed by
     run("api", "api_port", main)
 
 
@@ -149,10 +154,16 @@ def mailsink(
 
 
 def doubles(  # noqa: PLR0913, PLR0917 - a port each
-    folder: Annotated[
-        Path | None, typer.Option(help="Where the accounts are kept; in the state directory if not set.")
+    host: Annotated[str, typer.Option(envvar="OUTBOX_HOST")] = "127.0.0.1",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Under which others reach this machine: what they need is left in the state directory."
+        ),
     ] = None,
-    host: Annotated[str, typer.Option(envvar="OUTBOX_HOST", help="Of the page.")] = "127.0.0.1",
+    callbacks: Annotated[
+        str | None, typer.Option(help="Where the API is found from here, if not at its OUTBOX_API_URL.")
+    ] = None,
     page_port: Annotated[int, typer.Option(envvar="OUTBOX_PROVIDERS_PORT")] = 8026,
     twilio_port: Annotated[int, typer.Option(envvar="OUTBOX_TWILIO_PORT")] = 8031,
     sendgrid_port: Annotated[int, typer.Option(envvar="OUTBOX_SENDGRID_PORT")] = 8032,
@@ -168,11 +179,10 @@ def doubles(  # noqa: PLR0913, PLR0917 - a port each
 
     [bold]Examples[/bold]
       outbox doubles
-      outbox doubles --page-port 8126 --folder /tmp/accounts
+      OUTBOX_STATE=/tmp/two outbox doubles --page-port 8126
     """
     from outbox import log, service
     from outbox.local.providers import Place, main
-    from outbox.local.sandbox import FOLDER
     from outbox.settings import state_dir
 
     log.configure("doubles", mode)
@@ -183,7 +193,7 @@ def doubles(  # noqa: PLR0913, PLR0917 - a port each
         "apns": apns_port,
         "webhook": hook_port,
     }
-    place = Place(folder or state_dir() / FOLDER, host, page_port, ports)
+    place = Place(state_dir(), host, page_port, ports, name, callbacks)
     # asyncio's own loop, in which a connection that has just been closed can still be told to reset.
     asyncio.run(service.run(lambda stop: main(place, stop), grace=3))
 

@@ -23,11 +23,11 @@ PORTS = {
 }
 
 
-def settings(state: Path, ports: Mapping[str, int]) -> dict[str, str]:
-    """For API and workers. Writes the keys that are given as files."""
+def settings(state: Path, ports: Mapping[str, int], host: str = LOOPBACK) -> dict[str, str]:
+    """For API and workers, which reach the doubles at this host. Writes the keys that are given as files."""
     folder = state / FOLDER
-    accounts = Accounts.kept(folder)
-    at = {name: f"{LOOPBACK}:{ports[port]}" for name, port in PORTS.items()}
+    accounts = Accounts.kept(folder, host)
+    at = {name: f"{host}:{ports[port]}" for name, port in PORTS.items()}
     groups = (
         of_sms(accounts, at),
         {"SENDGRID_API_KEY": accounts.sendgrid_key},

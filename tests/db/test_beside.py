@@ -1,12 +1,17 @@
 """Indexes that are built beside the producers: the same ones, again after a build cut short, once by two at once."""
 
 import asyncio
-from collections.abc import Sequence
+import os
+from collections.abc import AsyncIterator, Sequence
+from uuid import uuid4
 
 import asyncpg
+import pytest
 
+from db import migrations
 from db.migrations import beside
 from db.pool import Connection
+from tests import servers
 from tests.conftest import Database
 
 DEFINITIONS = (
@@ -15,6 +20,27 @@ DEFINITIONS = (
 HALF_BUILT = """
 UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'notify.notifications_user_id'::regclass
 """
+
+
+# More than the migration dares to index while producers wait.
+BIG = """
+INSERT INTO notify.notifications (event_type, user_id, channels, payload, priority, created_at)
+SELECT 'a', 'u' || i, '{inapp}', jsonb_build_object('text', repeat('x', 1500)), 'normal', now()
+FROM generate_series(1, 25000) i
+"""
+
+
+@pytest.fixture
+async def empty() -> AsyncIterator[str]:
+    """The URL of a database with nothing in it."""
+    admin: Connection = await asyncpg.connect(os.environ[servers.ADMIN_URL])
+    name = f"test_{uuid4().hex[:16]}"
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    try:
+        yield servers.in_database(os.environ[servers.ADMIN_URL], name)
+    finally:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.close()
 
 
 async def definitions(admin: Connection) -> dict[str, str]:
@@ -31,6 +57,19 @@ async def test_the_same_as_on_a_small_table(admin: Connection, database: Databas
         await admin.execute(f"DROP INDEX notify.{name}")
     assert await beside.build(database.admin) == list(beside.INDEXES)
     assert await definitions(admin) == before
+
+
+async def test_on_a_big_table_they_are_built_after_the_migration(empty: str) -> None:
+    await asyncio.to_thread(migrations.upgrade, empty, "0003")
+    connection: Connection = await asyncpg.connect(empty)
+    try:
+        await connection.execute(BIG)
+        await asyncio.to_thread(migrations.upgrade, empty, "0004")
+        assert await definitions(connection) == {}
+        await asyncio.to_thread(migrations.upgrade, empty)
+        assert (await definitions(connection)).keys() == beside.INDEXES.keys()
+    finally:
+        await connection.close()
 
 
 async def test_one_left_half_built_is_begun_anew(admin: Connection, database: Database) -> None:

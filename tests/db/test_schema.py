@@ -136,6 +136,7 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("channels", "name", "a" * 41, "channel_name_is_1_to_40_of_a_z_0_9_dash"),
     ("channels", "name", "dlq", "channel_name_is_not_dlq"),
     ("channels", "kind", "pigeon", "channel_kind_is_known"),
+    ("channels", "kind", "email", "kind_is_webhook_for_a_channel_of_another_name"),
     ("channels", "config", [], "config_is_a_json_object"),
     ("channels", "max_attempts", 0, "max_attempts_is_1_to_100"),
     ("channels", "max_attempts", 101, "max_attempts_is_1_to_100"),
@@ -156,6 +157,7 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("recipients", "time_zone", "Europe/Berlin'", "time_zone_is_an_iana_name"),
     ("device_tokens", "platform", "pager", "platform_is_fcm_or_apns"),
     ("device_tokens", "token", "", "token_is_1_to_4096_characters"),
+    ("device_tokens", "token", "x" * 2_001, "token_is_at_most_2000_bytes"),
     ("push_attempts", "status", "lost", "push_attempt_status_is_known"),
     ("user_channel_prefs", "constraints", [], "constraints_are_a_json_object"),
     ("user_channel_prefs", "event_type", "order*", "event_type_is_a_type_or_a_category"),
@@ -171,7 +173,7 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("provider_events", "event_id", LONG * 2, "event_id_is_1_to_255_characters"),
     ("templates", "name", "a b", "name_is_1_to_128_letters_digits_dots_dashes"),
     ("inbox_counters", "unread", -1, "unread_is_not_negative"),
-    ("outbox", "origin", "nowhere", "origin_is_producer_or_schedule"),
+    ("outbox", "origin", "nowhere", "origin_is_producer_schedule_or_api"),
 ]
 PAIRED = ("expires_at", "2026-01-01T00:00:00Z", "expires_at_is_after_deliver_at")
 # What is wrong only beside something else, or only in a row that the service writes.
@@ -266,10 +268,25 @@ async def test_an_item_is_left_out_of_a_digest_for_a_known_reason(admin: Connect
 
 async def test_every_check_of_the_schema_has_a_case(admin: Connection) -> None:
     rows = await admin.fetch(
-        "SELECT DISTINCT conname FROM pg_constraint WHERE contype = 'c' AND connamespace = 'notify'::regnamespace"
+        "SELECT conname FROM pg_constraint WHERE contype = 'c' AND connamespace = 'notify'::regnamespace"
+        " UNION SELECT tgname FROM pg_trigger WHERE tgfoid = 'notify.refuse'::regproc"
     )
     tried = {constraint for *_, constraint in [*CASES, *TOGETHER]} | {PAIRED[-1], LEFT_OUT}
     assert {row["conname"] for row in rows} == tried
+
+
+async def test_a_row_from_before_a_rule_can_still_be_switched_off(admin: Connection) -> None:
+    """Its other columns are nobody's business but its own."""
+    for table, column, value in (
+        ("user_channel_prefs", "event_type", "order*"),
+        ("channels", "kind", "email"),
+    ):
+        await admin.execute(f"ALTER TABLE notify.{table} DISABLE TRIGGER USER")
+        await write(admin, table, **{column: value})
+        await admin.execute(f"ALTER TABLE notify.{table} ENABLE TRIGGER USER")
+        done = await admin.execute(f"UPDATE notify.{table} SET enabled = false WHERE {column} = $1", value)
+        assert done.startswith("UPDATE")
+        assert done != "UPDATE 0"
 
 
 async def test_the_outbox_refuses_what_a_notification_refuses(

@@ -5,13 +5,20 @@ import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
+from google.oauth2.service_account import Credentials
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from twilio.request_validator import RequestValidator
 
-from outbox.local import sandbox
+from outbox.local import env, sandbox
 from outbox.local.doubles.accounts import Accounts
-from outbox.local.doubles.twilio import SID
+from outbox.local.doubles.serving import Double, running
+from outbox.local.doubles.twilio import SID, TwilioDouble
 from outbox.local.ports import any_free
 from outbox.local.providers import Place, main
 from outbox.service import Stop, wait
@@ -22,13 +29,14 @@ Json = dict[str, Any]
 class Providers:
     """The running process, and a browser at its page."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str | None = None, callbacks: str | None = None) -> None:
         used: set[int] = set()
         for _ in range(len(sandbox.PORTS) + 1):
             used.add(any_free(used))
         page, *rest = sorted(used)
-        self.place = Place(folder, "127.0.0.1", page, dict(zip(sandbox.PORTS, rest, strict=True)))
-        self.accounts = Accounts.kept(folder)
+        ports = dict(zip(sandbox.PORTS, rest, strict=True))
+        self.place = Place(folder, "127.0.0.1", page, ports, name, callbacks)
+        self.accounts = Accounts.kept(folder / sandbox.FOLDER, name or "127.0.0.1")
         self.stop = Stop()
         self.web = httpx.AsyncClient(base_url=f"http://127.0.0.1:{page}", trust_env=False)
 
@@ -120,6 +128,40 @@ async def test_the_push_providers_speak_http2_under_the_kept_certificate(provide
         for name in ("fcm", "apns"):
             answer = await client.get(f"https://127.0.0.1:{providers.place.ports[name]}/")
             assert (answer.http_version, answer.status_code) == ("HTTP/2", 404)
+
+
+async def test_with_a_name_others_find_all_they_need_in_the_state_directory(tmp_path: Path) -> None:
+    """As the containers of compose.yml do, which share a volume."""
+    async with Providers(tmp_path, name="localhost") as providers:
+        found = env.read(tmp_path)
+        ports = providers.place.ports
+        assert found["TWILIO_URL"] == f"http://localhost:{ports['twilio']}"
+        assert found["OUTBOX_EGRESS_ALLOW"] == f"localhost:{ports['webhook']}"
+        assert found["SENDGRID_API_KEY"] == providers.accounts.sendgrid_key
+        account = Credentials.from_service_account_file(found["FCM_CREDENTIALS"])  # type: ignore[no-untyped-call]
+        assert account._token_uri == f"https://localhost:{ports['fcm']}/token"
+        trusted = ssl.create_default_context(cafile=found["PUSH_CA"])
+        async with httpx.AsyncClient(trust_env=False, http2=True, verify=trusted) as client:
+            assert (await client.get(found["APNS_URL"])).status_code == 404
+
+
+async def test_callbacks_go_where_the_api_is_found_and_are_signed_for_where_it_says() -> None:
+    """Between containers the API has another name than its OUTBOX_API_URL."""
+    said = "http://127.0.0.1:8080/v1/callbacks/twilio?channel=sms"
+    heard: list[tuple[str, bool]] = []
+
+    async def callback(request: Request) -> Response:
+        signature = request.headers["x-twilio-signature"]
+        params = dict(parse_qsl((await request.body()).decode()))
+        valid = RequestValidator("double").validate(said, params, signature)
+        heard.append((f"{request.url.path}?{request.url.query}", valid))
+        return Response(status_code=204)
+
+    async with running(Double("api", [Route("/v1/callbacks/twilio", callback, methods=["POST"])])) as api:
+        twilio = TwilioDouble(callbacks_at=api.url)
+        assert await twilio.post(said, {"MessageStatus": "sent"}) == 204
+        await twilio.close()
+    assert heard == [("/v1/callbacks/twilio?channel=sms", True)]
 
 
 @pytest.mark.parametrize("fault", ["503", "429"])

@@ -70,3 +70,16 @@ async def test_nothing_is_sent_with_a_config_that_cannot_be_used(admin: Connecti
     async with configured.use() as made:
         assert made == configured.get() == Transient("config", "name is missing")
     assert closed == ["first"]
+
+
+async def test_what_cannot_be_closed_costs_no_attempt_its_outcome(admin: Connection) -> None:
+    async def fail(_: str) -> None:
+        raise RuntimeError("closed twice")
+
+    configured = Configured("sms", make, fail)
+    await configure(admin, configured, name="first")
+    async with configured.use() as made:
+        await configure(admin, configured, name="second")
+    assert made == "first"
+    await configure(admin, configured, name="third")
+    assert configured.get() == "third"

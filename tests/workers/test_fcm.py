@@ -26,6 +26,7 @@ from workers.outcome import (
     Throttled,
     Transient,
     Unknown,
+    error_class,
     requests,
 )
 
@@ -83,7 +84,10 @@ async def test_many_share_one_connection_and_one_access_token(google: Fire) -> N
             "quota",
             Throttled("429 QUOTA_EXCEEDED Quota exceeded for quota metric.", 60.0),
         ),
-        ("apple", Transient("auth", "401 THIRD_PARTY_AUTH_ERROR Auth error from APNS or Web Push")),
+        (
+            "apple",
+            Transient("third_party_auth", "401 THIRD_PARTY_AUTH_ERROR Auth error from APNS or Web Push"),
+        ),
         ("broken", Transient("fcm_5xx", "500 INTERNAL Internal error encountered.")),
         ("busy", Transient("fcm_5xx", "503 UNAVAILABLE The service is currently unavailable.", 30.0)),
     ],
@@ -92,6 +96,24 @@ async def test_documented_refusals(google: Fire, token: str, expected: Outcome) 
     assert await google.send(f"{token}-device") == expected
     assert google.server.double.box.total == 0
     assert isinstance(await google.send(), Delivered), "the next one goes through"
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [("Device message rate exceeded", Transient), ("Quota exceeded for the project", Throttled)],
+)
+async def test_a_quota_of_one_device_is_not_the_providers(
+    google: Fire, description: str, expected: type[Outcome]
+) -> None:
+    violation = {"subject": "message target", "description": description}
+    failure = {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]}
+    body = {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": [failure]}}
+    google.server.double.menu.order(Kind.ANSWER, status=429, body=body, path="messages:send")
+    outcome = await google.send()
+    assert isinstance(outcome, expected)
+    assert isinstance(outcome, Transient | Throttled)
+    assert outcome.retry_after == 60
+    assert error_class(outcome) == ("throttled_device" if expected is Transient else "throttled")
 
 
 async def test_another_projects_token_is_dead_only_where_the_config_is_known_to_be_right(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -94,3 +95,19 @@ async def test_a_name_without_a_row_is_waited_for(road: Road, far: Receiver) -> 
     async with road.worker("later-hooks", **ALLOW):
         await lead(road, far.double.url, channel="later-hooks")
         await road.until(await road.send("later-hooks"), "delivered", "later-hooks")
+
+
+async def test_a_channel_that_nobody_works_on_is_said_once(
+    road: Road, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From before such a row was refused."""
+    await road.admin.execute("ALTER TABLE notify.channels DISABLE TRIGGER USER")
+    await road.admin.execute("INSERT INTO notify.channels (name, kind) VALUES ('mail-two', 'email')")
+    await road.admin.execute("ALTER TABLE notify.channels ENABLE TRIGGER USER")
+    async with road.all_workers():
+        await road.until(await road.send(), "delivered")
+        await lead(road, "https://hooks.example", channel="new")  # another look is made
+        await road.until(
+            await road.send("new", expires_at=datetime(2020, 1, 1, tzinfo=UTC)), "expired", "new"
+        )
+    assert capsys.readouterr().out.count("worker.channel_unworkable") == 1

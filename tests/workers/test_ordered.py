@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,6 +21,9 @@ from workers.circuit import Limits
 from workers.reader import Reader, Source
 
 QUICK: dict[str, Any] = ALLOW | {"retry_base": 0.02, "retry_cap": 0.05}
+# An attempt begins only while half of its lease is left: of the two seconds that tests have, a busy machine takes one
+# to get there, and nothing would ever be sent.
+PATIENT = QUICK | {"worker_lease": 30}
 
 
 @pytest.fixture
@@ -67,7 +71,11 @@ async def test_order_is_kept_through_failures_and_by_two_workers(
     await road.admin.execute("UPDATE notify.channels SET max_attempts = 100 WHERE name = 'webhook'")
     far.double.menu.order(Kind.ANSWER, times=None, share=0.3, status=500)
     far.double.menu.order(Kind.RESET, times=None, share=0.1)
-    async with promoting(road, database), road.worker("webhook", **QUICK), road.worker("webhook", **QUICK):
+    async with (
+        promoting(road, database),
+        road.worker("webhook", **PATIENT),
+        road.worker("webhook", **PATIENT),
+    ):
         sent = [await road.send("webhook") for _ in range(20)]
         assert await arrived(far, 20) == texts(sent)
     assert far.double.menu.served > 2, "some did fail"
@@ -135,6 +143,27 @@ async def test_one_that_died_with_its_turn_is_waited_for(
             await eventually(held, "the first has its turn")
         async with road.worker("webhook", **QUICK, worker_lease=2):
             assert await arrived(far, 2) == texts([first, second])
+
+
+async def test_quiet_hours_keep_the_place_of_what_they_put_off(
+    road: Road, far: Receiver, database: Database
+) -> None:
+    """It was overtaken: it was put off before it had a place."""
+    await lead(road, far.double.url, ordered=True)
+    await road.admin.execute(
+        "INSERT INTO notify.user_channel_prefs (user_id, channel, event_type, constraints) "
+        "VALUES ('ada', 'webhook', 'order.late', $1)",
+        json.dumps({"quiet_hours": {"from": "00:00", "to": "23:59"}}),
+    )
+    async with promoting(road, database), road.worker("webhook", **QUICK):
+        first = await road.send("webhook", event_type="order.late")
+        await road.until(first, "deferred", "webhook")
+        second = await road.send("webhook")
+        await road.until(second, "deferred", "webhook")
+        await road.admin.execute("DELETE FROM notify.user_channel_prefs")
+        await road.admin.execute("UPDATE notify.scheduled SET due_at = now() WHERE reason = 'quiet_hours'")
+        assert await arrived(far, 2) == texts([first, second])
+    assert (await road.events(first))[0][1]["reason"].startswith("quiet hours")
 
 
 async def test_nothing_is_left_in_the_queue_but_the_last(

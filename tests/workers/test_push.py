@@ -261,17 +261,51 @@ async def test_a_worker_that_died_after_sending_is_followed_by_one_that_sends_th
     assert [event for event, _ in await pushes.road.events(sent)] == ["taken_over", "delivered"]
 
 
-async def test_a_throttled_provider_slows_the_channel_down(pushes: Pushes) -> None:
+async def test_a_throttled_provider_is_left_alone_and_the_other_goes_on(pushes: Pushes) -> None:
     await pushes.device("phone")
-    pushes.fcm.double.menu.order(Kind.ANSWER, status=429, headers={"Retry-After": "1"}, path=SEND)
+    await pushes.device(APNS_TOKEN, "apns", user_id="bob")
+    pushes.fcm.double.menu.order(Kind.ANSWER, status=429, headers={"Retry-After": "30"}, path=SEND)
     async with pushes.worker(retry_cap=60):
-        sent = await pushes.send("retrying")
-        began = asyncio.get_running_loop().time()
-        await due(pushes)
-        await pushes.until(sent, "delivered")
-        assert asyncio.get_running_loop().time() - began > 0.5
-    _, detail = (await pushes.road.events(sent))[0]
-    assert (detail["error_class"], detail["retry_in_seconds"]) == ("throttled", 1.0)
+        throttled = await pushes.send("retrying")
+        waiting = await pushes.send("deferred")
+        await pushes.send("delivered", user_id="bob")
+    assert pushes.fcm.double.menu.served == 1
+    _, detail = (await pushes.road.events(throttled))[0]
+    assert (detail["error_class"], detail["retry_in_seconds"]) == ("throttled", 30.0)
+    _, detail = (await pushes.road.events(waiting))[0]
+    assert (detail["error_class"], detail.get("sends", 0)) == ("throttled", 0)
+
+
+async def test_a_throttled_device_is_alone_in_that(pushes: Pushes) -> None:
+    await pushes.device("00aa" * 16, "apns")
+    await pushes.device(APNS_TOKEN, "apns", user_id="bob")
+    async with pushes.worker():
+        for _ in range(6):  # more than would open a circuit
+            await pushes.send("retrying")
+        await pushes.send("delivered", user_id="bob")
+
+
+async def test_past_a_recipients_rate_a_push_is_put_off_however_many_devices(pushes: Pushes) -> None:
+    await pushes.device("phone")
+    await pushes.device("tablet")
+    await pushes.configure(recipient_rate="1/minute")
+    async with pushes.worker():
+        await pushes.send("delivered")
+        second = await pushes.send("deferred")
+    _, detail = (await pushes.road.events(second))[0]
+    assert detail["error_class"] == "rate_limited"
+    assert len(pushes.taken()) == 2
+
+
+async def test_past_a_providers_rate_its_platform_waits(pushes: Pushes) -> None:
+    await pushes.device("phone")
+    await pushes.device(APNS_TOKEN, "apns", user_id="bob")
+    fcm, apns = pushes.config["providers"]
+    await pushes.configure(providers=[fcm | {"rate": "1/minute"}, apns])
+    async with pushes.worker():
+        await pushes.send("delivered")
+        await pushes.send("deferred")
+        await pushes.send("delivered", user_id="bob")
 
 
 async def test_a_provider_without_its_secret_holds_up_only_its_own_devices(

@@ -1,13 +1,16 @@
 """One outcome for many devices."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 
+from db.delivery import Tried
 from db.push import DeviceStatus, Platform
 from tests.workers.pushing import a_device
 from workers.outcome import (
+    Deferred,
     Delivered,
     Outcome,
     Permanent,
@@ -21,6 +24,7 @@ from workers.push_result import NO_DEVICE, OnDevice, row, whole
 
 OK = Delivered("m-1")
 BUSY, SLOW_DOWN = Transient("fcm_5xx", "503 busy", 9.0), Throttled("429 quota", 60.0)
+OPEN = Deferred("circuit_open", "ill", 5.0)
 LOST, BAD, GONE = Unknown("no answer"), Permanent("fcm_4xx", "400 odd"), RecipientGone("410 Unregistered")
 
 
@@ -39,7 +43,10 @@ def on(*outcomes: Outcome) -> Sequence[OnDevice]:
         ([BUSY], Transient("fcm_5xx", "503 busy", 9.0, "fcm")),
         ([BUSY, OK], Transient("fcm_5xx", "1 of 2 devices, one of them: 503 busy", 9.0, "fcm", reached=True)),
         ([BUSY, GONE], Transient("fcm_5xx", "1 of 2 devices, one of them: 503 busy", 9.0, "fcm")),
-        ([BUSY, SLOW_DOWN], Throttled("2 of 2 devices, one of them: 429 quota", 60.0, "fcm")),
+        ([BUSY, SLOW_DOWN], Transient("throttled", "2 of 2 devices, one of them: 429 quota", 60.0, "fcm")),
+        ([OPEN], Deferred("circuit_open", "ill", 5.0, provider="fcm")),
+        ([OPEN, OK], Transient("circuit_open", "1 of 2 devices, one of them: ill", 5.0, "fcm", reached=True)),
+        ([OPEN, BUSY], Transient("circuit_open", "2 of 2 devices, one of them: ill", 9.0, "fcm")),
         ([LOST], Unknown("no answer", "fcm")),
         ([LOST, OK], Unknown("1 of 2 devices, one of them: no answer", "fcm", reached=True)),
         ([LOST, BUSY], Transient("fcm_5xx", "2 of 2 devices, one of them: 503 busy", 9.0, "fcm")),
@@ -72,6 +79,13 @@ def test_what_an_earlier_attempt_reached_counts() -> None:
 )
 def test_each_request_to_each_device_counts(outcomes: list[Outcome], number: int) -> None:
     assert sends(whole(on(*outcomes), reached=True, hold=False)) == number
+
+
+def test_a_probe_in_vain_is_on_the_timeline_and_costs_no_attempt() -> None:
+    probe = Tried("fcm", "fcm_5xx", "503 busy", 1)
+    outcome = whole(on(OPEN, replace(OPEN, tried=(probe,))), reached=True, hold=False)
+    assert isinstance(outcome, Deferred)
+    assert (outcome.tried, sends(outcome), outcome.reached) == ((probe,), 1, True)
 
 
 def test_nobody_to_reach() -> None:

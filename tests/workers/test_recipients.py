@@ -1,5 +1,6 @@
 """Recipients who are kept elsewhere: whole workers, a table of the producer's, and a user service on loopback."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,14 +8,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from db.pool import Connection
+from db.pool import Connection, open_pool
 from outbox.errors import SettingsError
 from outbox.local.doubles.faults import Kind
 from outbox.local.doubles.serving import Double, running
 from outbox.settings import Settings
-from tests.workers.conftest import Road
+from tests.conftest import Database
+from tests.workers.conftest import Road, eventually
 from tests.workers.mail import MailServer
-from workers.recipients import recipient, try_query
+from workers.recipients import from_settings, recipient, try_query
 
 QUERY = "SELECT id AS user_id, mail AS email, lang AS locale FROM app.users WHERE id = ANY ($1)"
 USERS = {
@@ -131,6 +133,8 @@ async def test_what_was_known_serves_while_the_service_is_away(
         ("SELECT 'a' AS user_id, 'b' AS email", "must have one parameter"),
         ("SELECT id AS user_id FROM unnest($1::text[]) AS id", "must give user_id and some of"),
         ("SELEKT", "syntax error"),
+        ("SELECT id AS user_id, id AS email FROM unnest($1::int[]) AS id", r"\$1::text\[\]"),
+        ("SELECT $1 AS user_id, 'b' AS email", r"\$1::text\[\]"),
     ],
 )
 async def test_a_query_that_cannot_be_used_stops_the_start(
@@ -139,6 +143,34 @@ async def test_a_query_that_cannot_be_used_stops_the_start(
     with pytest.raises(SettingsError, match=complaint) as raised:
         await try_query(admin, query)
     assert str(raised.value).startswith(f"OUTBOX_RECIPIENT_QUERY={query!r}")
+
+
+@pytest.mark.parametrize("kind", ["text", "varchar"])
+async def test_ids_are_text(admin: Connection, kind: str) -> None:
+    await try_query(admin, f"SELECT id AS user_id, id AS email FROM unnest($1::{kind}[]) AS id")
+
+
+async def test_a_slow_service_holds_no_connection(road: Road, database: Database, service: Double) -> None:
+    """The others of this worker claim and settle meanwhile."""
+    settings = asking(road, service).settings
+    service.menu.order(Kind.HANG)
+    pool = await open_pool(database.app, name="test", size=1)
+    recipients = await from_settings(settings, pool)
+    try:
+        asking_one = asyncio.create_task(recipients.refresh(pool, ["ada"]))
+
+        async def asked() -> bool:
+            return service.menu.served == 1
+
+        await eventually(asked, "the service is asked")
+        async with pool.acquire(timeout=1) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+        assert not asking_one.done()
+        service.front.reset_all()
+        assert list(await asking_one) == ["ada"]
+    finally:
+        await recipients.close()
+        pool.terminate()
 
 
 def test_what_breaks_a_rule_is_as_if_it_were_not_there() -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from db import rules
+from db import dead, rules
 from db.rules import Slot
 from tests.workers.conftest import Road, eventually
 from tests.workers.mail import MailServer
@@ -332,6 +332,33 @@ async def test_a_digest_with_nothing_left_is_canceled(road: Road, mail: MailServ
     assert mail.mails == []
 
 
+async def test_what_a_digest_that_fails_held_is_told_and_comes_with_its_redrive(
+    road: Road, mail: MailServer
+) -> None:
+    await road.recipient()
+    mail.rcpt = ["552 5.2.2 mailbox full"]
+    async with road.worker("email"):
+        one = await road.send("email", digest_key="k")
+        await road.until(one, "digested", "email")
+        digest = await road.admin.fetchval("SELECT id FROM notify.digests")
+        await pass_time(road)
+        await road.promote()
+        await road.until(digest, "failed", "email")
+        row = await road.delivery(one, "email")
+        assert row is not None
+        why = "the digest it is in ended as failed: 552 5.2.2 mailbox full"
+        assert (row["status"], row["reason"]) == ("digested", why)
+        event, detail = (await road.events(one))[-1]
+        assert (event, detail) == ("digested", {"digest": str(digest), "reason": why})
+        letter = await road.admin.fetchval("SELECT id FROM notify.notifications_failed")
+        async with road.admin.transaction():
+            await dead.redrive(road.admin, [letter])
+        await pass_time(road)
+        await road.promote()
+        await road.until(one, "delivered", "email")
+    assert len(mail.mails) == 1
+
+
 async def test_nothing_is_in_two_digests_or_in_none_while_they_close(road: Road) -> None:
     """Some collect, one closes, all at once: each item is in the list of exactly one digest."""
     sent = [await road.notify("email") for _ in range(120)]
@@ -493,9 +520,12 @@ async def test_rules_that_cannot_be_read_hold_everything_and_say_so(
     await rule(road, {"cap": {"count": 0, "per": "soon"}})
     async with road.worker("email"):
         one = await road.send("email")
-        await road.until(one, "retrying", "email")
+        await road.until(one, "deferred", "email")
     (_, detail), *_ = await road.events(one)
     assert detail["error_class"] == "config"
     assert detail["reason"].startswith("rules of the channel: cap.")
+    row = await road.delivery(one, "email")
+    assert row is not None
+    assert row["attempts"] == 0, "it is not the delivery's fault"
     assert mail.mails == []
     assert "worker.rules_refused" in capsys.readouterr().out

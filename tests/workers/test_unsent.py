@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
+from uuid import UUID
 
 import pytest
 
@@ -10,12 +11,13 @@ from db.delivery import Claim
 from db.pool import Executor, Pool
 from outbox.service import Stop
 from tests.workers.conftest import Road, eventually
+from workers.claiming import Lane
 from workers.decide import Rules
 from workers.inapp import InApp
 from workers.main import connect
 from workers.reader import Reader, Source
 from workers.retry import Backoff
-from workers.runner import Lane, Runner
+from workers.runner import Runner
 from workers.settler import Settler
 
 
@@ -26,8 +28,11 @@ class Outward(InApp):
     outward = True
     budget = 0.0
     broken = False
+    poison: UUID | None = None  # none of a batch that holds it can be prepared
 
     async def prepare(self, executor: Executor, claims: Sequence[Claim]) -> None:
+        if self.poison in {claim.notification_id for claim in claims}:
+            raise ValueError("a bug, or a row that nobody can read")
         if self.broken:
             raise ConnectionError("the claim is made, but its answer is lost")
 
@@ -117,3 +122,41 @@ async def test_a_take_over_given_back_is_held_all_the_same(road: Road, pool: Poo
     await road.until(notification_id, "unknown")
     stop.ask()
     await working
+
+
+async def test_one_that_cannot_be_prepared_does_not_hold_up_its_neighbours(
+    road: Road, pool: Pool, channel: Outward
+) -> None:
+    """It ends as a dead letter once its attempts are used up; the others are delivered in the first one."""
+    await road.admin.execute("UPDATE notify.channels SET max_attempts = 1")
+    sent = [await road.send() for _ in range(9)]
+    channel.poison, stop = sent[4], Stop()
+    working = asyncio.create_task(work(road, pool, channel, stop))
+    for notification_id in sent:
+        await road.until(notification_id, "failed" if notification_id == channel.poison else "delivered")
+    await road.until_empty()
+    stop.ask()
+    await working
+    (row,) = await road.admin.fetch("SELECT notification_id, error_class FROM notify.notifications_failed")
+    assert tuple(row) == (channel.poison, "internal")
+    events = await road.admin.fetchval("SELECT count(*) FROM notify.delivery_events")
+    assert events == len(sent), "no claim was made twice"
+
+
+async def test_an_outcome_that_cannot_be_judged_is_told_and_frees_its_place(
+    road: Road, pool: Pool, channel: Outward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were it lost, its entry would be held for as long as this worker lives."""
+
+    def overflow(*_: object) -> None:
+        raise OverflowError
+
+    monkeypatch.setattr("workers.runner.in_time", overflow)
+    notification_id, stop = await road.send(), Stop()
+    working = asyncio.create_task(work(road, pool, channel, stop))
+    await road.until(notification_id, "retrying")
+    await road.until_empty()
+    stop.ask()
+    await working
+    [(_, detail)] = await road.events(notification_id)
+    assert (detail["error_class"], detail["reason"]) == ("internal", "the worker failed: OverflowError")

@@ -19,6 +19,7 @@ from outbox.local.doubles.apns import AppleTeam
 from outbox.local.doubles.google import ServiceAccount
 from outbox.local.doubles.http2 import Certificate, private
 from outbox.local.doubles.webhook import new_secret
+from outbox.local.ports import LOOPBACK
 
 FILE = "accounts.json"
 
@@ -35,9 +36,9 @@ class Accounts:
     webhook_secret: str = field(default_factory=lambda: new_secret(secrets.token_bytes(32)), repr=False)
 
     @classmethod
-    def kept(cls, folder: Path) -> Self:
-        """Those in the folder; made when they are first needed."""
-        certificate = Certificate.kept(folder)
+    def kept(cls, folder: Path, host: str = LOOPBACK) -> Self:
+        """Those in the folder; made when they are first needed. `host`: under which the doubles are reached."""
+        certificate = Certificate.kept(folder, host)
         if (file := folder / FILE).exists():
             return cls.read(certificate, file)
         made = cls(certificate)

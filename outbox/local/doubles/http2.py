@@ -36,19 +36,20 @@ class Certificate:
     key: Path
 
     @classmethod
-    def kept(cls, folder: Path) -> "Certificate":
-        """The one in the folder; made when it is first needed."""
+    def kept(cls, folder: Path, host: str = LOOPBACK) -> "Certificate":
+        """The one in the folder; made when it is first needed, for this machine and a host."""
         made = cls(folder / "doubles.pem", folder / "doubles-key.pem")
         if not (made.chain.exists() and made.key.exists()):
             folder.mkdir(parents=True, exist_ok=True)
-            made.write()
+            made.write(host)
         return made
 
-    def write(self) -> None:
+    def write(self, host: str) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Outbox double")])
         now = datetime.now(UTC)
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(LOOPBACK))]
+        names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(LOOPBACK))]
+        names += [x509.DNSName(name) for name in ("localhost", host) if name != LOOPBACK]
         signed = (
             x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
             .not_valid_before(now - timedelta(days=1))

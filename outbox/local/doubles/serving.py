@@ -71,11 +71,13 @@ async def over_http1(app: ASGIApp, host: str, port: int, stop: Stop) -> None:
     await serve(app, host, port, stop, timeout_keep_alive=IDLE_SECONDS)
 
 
-async def serve_double(double: Double, port: int, stop: Stop, http: Http = over_http1) -> None:
+async def serve_double(
+    double: Double, port: int, stop: Stop, http: Http = over_http1, host: str = LOOPBACK
+) -> None:
     """Until asked to stop. Port 0: any that is free."""
     inner = ephemeral()
     double.front.target = (LOOPBACK, inner)
-    await double.front.start(LOOPBACK, port)
+    await double.front.start(host, port)
     try:
         await http(double.app(), LOOPBACK, inner, stop)
     finally:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urljoin, urlsplit, urlunsplit
 
 import httpx
 from starlette.requests import Request
@@ -46,11 +46,13 @@ def problem(status: int, code: int, message: str) -> JSONResponse:
 
 @dataclass(slots=True)
 class TwilioDouble:
-    """`reports`: the statuses that a message goes through by itself, each told to its StatusCallback."""
+    """`reports`: the statuses that a message goes through by itself, each told to its StatusCallback. `callbacks_at`:
+    where that is found from here, as in a network of containers; what is signed is the StatusCallback itself."""
 
     sid: str = SID
     token: str = TOKEN
     reports: tuple[str, ...] = ("sent", "delivered")
+    callbacks_at: str | None = None
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
     callbacks: dict[str, str] = field(default_factory=dict)
     client: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(trust_env=False))
@@ -167,10 +169,17 @@ class TwilioDouble:
     async def post(self, url: str, params: Mapping[str, str]) -> int | None:
         signature = RequestValidator(self.token).compute_signature(url, params)
         try:
-            answer = await self.client.post(url, data=params, headers={"X-Twilio-Signature": signature})
+            answer = await self.client.post(
+                self.found(url), data=params, headers={"X-Twilio-Signature": signature}
+            )
         except httpx.HTTPError:
             return None
         return answer.status_code
+
+    def found(self, url: str) -> str:
+        return (
+            urljoin(self.callbacks_at, urlunsplit(("", "", *urlsplit(url)[2:]))) if self.callbacks_at else url
+        )
 
     async def close(self) -> None:
         for task in self._tasks:
