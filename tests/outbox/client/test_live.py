@@ -116,7 +116,7 @@ async def test_an_expired_token_is_replaced(gate: Gate, inbox: Inbox) -> None:
         aclosing(client.events()) as events,
     ):
         assert isinstance(await anext(events), Synced)
-        for socket in list(gate.board._sockets["ada"]):
+        for socket in list(gate.board._lines["ada"]):
             socket.close(Closing(Close.TOKEN_EXPIRED, "the token has expired"))
         assert isinstance(await anext(events), Synced)  # of the second connection
         assert len(asked) == 2
