@@ -72,7 +72,9 @@ async def test_what_was_missed_and_what_is_live(gate: Gate, inbox: Inbox) -> Non
         AsyncClient("http://127.0.0.1:1", gate.token("ada"), f"http://{gate.address}") as client,
         aclosing(client.events(cursor=1)) as events,
     ):
-        seen = [await anext(events) for _ in range(3)]
+        seen = [await anext(events)]
+        while not isinstance(seen[-1], Synced):  # how the items up to the cursor stand comes first
+            seen.append(await anext(events))
         assert [event.item.seq for event in seen if isinstance(event, New)] == [2, 3]
         assert seen[-1] == Synced(unread=3, cursor=3)
         await inbox.deliver("ada", title="Live")
@@ -103,12 +105,20 @@ async def test_a_token_that_does_not_hold_ends_it(gate: Gate) -> None:
 
 
 async def test_an_expired_token_is_replaced(gate: Gate, inbox: Inbox) -> None:
-    tokens = iter([gate.token("ada", seconds=1), gate.token("ada")])
+    asked: list[str] = []
+
+    def token() -> str:
+        asked.append(gate.token("ada"))
+        return asked[-1]
+
     async with (
-        AsyncClient("http://api", lambda: next(tokens), f"http://{gate.address}") as client,
+        AsyncClient("http://api", token, f"http://{gate.address}") as client,
         aclosing(client.events()) as events,
     ):
         assert isinstance(await anext(events), Synced)
+        for socket in list(gate.board._lines["ada"]):
+            socket.close(Closing(Close.TOKEN_EXPIRED, "the token has expired"))
         assert isinstance(await anext(events), Synced)  # of the second connection
+        assert len(asked) == 2
         await inbox.deliver("ada")
         assert isinstance(await anext(events), New)
