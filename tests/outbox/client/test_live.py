@@ -72,6 +72,9 @@ async def test_what_was_missed_and_what_is_live(gate: Gate, inbox: Inbox) -> Non
         AsyncClient("http://127.0.0.1:1", gate.token("ada"), f"http://{gate.address}") as client,
         aclosing(client.events(cursor=1)) as events,
     ):
+        standing = await anext(events)  # how the items up to the cursor stand now
+        assert isinstance(standing, Marked)
+        assert standing.unread_again == (1,)
         seen = [await anext(events) for _ in range(3)]
         assert [event.item.seq for event in seen if isinstance(event, New)] == [2, 3]
         assert seen[-1] == Synced(unread=3, cursor=3)
