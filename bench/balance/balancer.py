@@ -26,7 +26,7 @@ class Balancer:
         return port
 
     async def start(self) -> None:
-        self.server = await asyncio.start_server(self.serve, HOST, 0, backlog=BACKLOG)
+        self.server = await asyncio.start_server(self.accept, HOST, 0, backlog=BACKLOG)
 
     async def stop(self) -> None:
         assert self.server
@@ -35,27 +35,25 @@ class Balancer:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
+    def accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self.serve(reader, writer))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+    async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Both directions, until one of them ends."""
+        if (far := await self.connect()) is None:
+            self.refused += 1
+            writer.transport.abort()
+            return
+        far_reader, far_writer = far
+        pumps = [asyncio.create_task(pump(reader, far_writer)), asyncio.create_task(pump(far_reader, writer))]
         try:
-            if (far := await self.connect()) is None:
-                self.refused += 1
-                return
-            far_reader, far_writer = far
-            try:
-                await asyncio.wait(
-                    [
-                        asyncio.create_task(pump(reader, far_writer)),
-                        asyncio.create_task(pump(far_reader, writer)),
-                    ],
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-            finally:
-                far_writer.transport.abort()
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for each in pumps:
+                each.cancel()
+            far_writer.transport.abort()
             writer.transport.abort()
 
     async def connect(self) -> tuple[StreamReader, StreamWriter] | None:
