@@ -19,6 +19,7 @@ RATIOS = {
     "road": {"commit"},
     "inapp": {"stream"},
     "post": set(),
+    "sockets": set(),
 }
 
 
