@@ -18,8 +18,8 @@ RATIOS = {
     "tax": {"bare", "bare_draining", "plain_notify", "insert"},
     "road": {"commit"},
     "inapp": {"stream"},
-    "post": set(),
     "sockets": set(),
+    "post": set(),
 }
 
 
