@@ -9,7 +9,7 @@ PEERS := $(ROOT)bench/.venv
 JS    := $(ROOT)clients/js
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test check format lint types arrows matrix mta client chromium chaos channels bench peers lock
+.PHONY: help install up down logs reset test check format lint types arrows matrix mta client chromium chaos channels soak bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -80,6 +80,9 @@ chaos: install  ## a thousand faults against real processes while producers writ
 
 channels: install  ## all five channels while every provider fails at times, then an audit (ARGS="--rows 100000", ARGS=--isolation)
 	@cd $(ROOT) && $(BIN)/python -m bench.channels $(ARGS)
+
+soak: install  ## two gateways behind a balancer, killed in turn, Redis restarted, 2,000 clients: then an audit (two minutes and a bit)
+	@cd $(ROOT) && $(BIN)/python -m bench.balance $(if $(SHORT),--seconds 10 --clients 50 --rate 100 --kill-every 2 --redis-restarts 1) $(ARGS)
 
 bench: install peers  ## measure beside the alternatives; one case: CASE=drain; a smoke run: SHORT=1; all day: LONG=1
 	@cd $(ROOT) && $(BIN)/python -m bench $(CASE) $(if $(SHORT),--short) $(if $(LONG),--long) $(ARGS)

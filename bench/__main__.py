@@ -19,7 +19,7 @@ from bench.table import table
 
 OUT = Path(__file__).parent / "out"
 WIDTH = 180  # of a table that goes into a file
-CASES = ("drain", "drain_held", "steady", "latency", "tax", "road", "inapp")
+CASES = ("drain", "drain_held", "steady", "latency", "tax", "road", "inapp", "post", "sockets")
 
 
 async def run(session: Session, cases: list[str], out: Path) -> None:

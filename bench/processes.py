@@ -114,7 +114,9 @@ async def service(
 ) -> AsyncIterator["Service"]:
     """`outbox <command>`, not necessarily ready yet, with its probes on a port of its own."""
     port = ephemeral()
-    ports = dict.fromkeys(("OUTBOX_RELAY_PORT", "OUTBOX_WORKER_PORT", "OUTBOX_GATEWAY_PORT"), str(port))
+    ports = dict.fromkeys(
+        ("OUTBOX_RELAY_PORT", "OUTBOX_WORKER_PORT", "OUTBOX_GATEWAY_PORT", "OUTBOX_API_PORT"), str(port)
+    )
     env = environment(servers, database, **ports | more)
     async with running([*OUTBOX, *command], env, servers.folder / f"{name}.log") as process:
         yield Service(process, port)

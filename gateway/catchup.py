@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 from db import inbox
 from db.pool import Executor, Pool
 from gateway.metrics import CATCH_UP
-from gateway.protocol import ServerFrame
+from gateway.protocol import Outgoing
 from gateway.session import FIRST, PAGE, Session
 
-Send = Callable[[list[ServerFrame]], Awaitable[None]]
+Send = Callable[[list[Outgoing]], Awaitable[None]]
 
 
 class Reader:
@@ -47,7 +47,7 @@ async def catch_up(reader: Reader, session: Session, send: Send) -> None:
         await send(frames)
 
 
-async def read_page(conn: Executor, session: Session) -> list[ServerFrame]:
+async def read_page(conn: Executor, session: Session) -> list[Outgoing]:
     low, high = session.items_span()
     if low >= high:
         return session.page([])

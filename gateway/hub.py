@@ -5,6 +5,7 @@ subscribed again, and `on_ready` is set so that Postgres is asked what was misse
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from pydantic import ValidationError
@@ -12,6 +13,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from gateway.metrics import HINTS, SUBSCRIBED
+from gateway.protocol import Arrived, arrived
 from outbox.inbox import InboxChange
 from outbox.log import get
 from outbox.nodes import Nodes
@@ -20,8 +22,10 @@ from outbox.streams import Keys
 
 log = get("gateway")
 
+READ, UNREADABLE = HINTS.labels("read"), HINTS.labels("unreadable")
+
 # None: something was published that is no InboxChange.
-OnChange = Callable[[str, InboxChange | None], None]
+OnChange = Callable[[str, InboxChange | Arrived | None], None]
 
 CHANNELS_A_COMMAND = 500
 QUIET_SECONDS = 10.0  # then PING; quiet for as long again, and the connection counts as dead
@@ -42,6 +46,7 @@ class Hub:
     def __init__(self, nodes: Nodes, keys: Keys, on_change: OnChange, on_ready: asyncio.Event) -> None:
         self.ready = False
         self.wake = asyncio.Event()
+        self._quiet = False
         self._nodes = nodes
         self._keys = keys
         self._on_change = on_change
@@ -79,8 +84,10 @@ class Hub:
         try:
             async with asyncio.TaskGroup() as tasks:
                 reader = tasks.create_task(self._hear(connection))
+                watch = tasks.create_task(self._watch(connection))
                 await self._keep_subscribed(connection, stop)
                 reader.cancel()
+                watch.cancel()
         except* (RedisError, OSError) as group:
             log.warning("gateway.redis_lost", error=describe(group.exceptions[0]))
         finally:
@@ -117,14 +124,11 @@ class Hub:
         return [*batches("SUBSCRIBE", come), *batches("UNSUBSCRIBE", gone)]
 
     async def _hear(self, connection: AbstractConnection) -> None:
-        asked, heard = False, 0
+        heard = 0
         while True:
-            message = await connection.read_response(timeout=QUIET_SECONDS, disconnect_on_error=False)
-            if message is None:
-                if asked:
-                    raise RedisError(f"no answer to PING within {QUIET_SECONDS:g} seconds")
-                await connection.send_command("PING")
-            asked = message is None
+            # Without a timeout of its own, which costs more than the reading: that is what _watch is for.
+            message = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
+            self._quiet = False
             match message:
                 case [b"message", bytes(channel), bytes(data)]:
                     self._pass_on(self._keys.user_id(channel.decode()), data)
@@ -134,15 +138,30 @@ class Hub:
                 case [b"subscribe", bytes(channel), _]:
                     self._confirm(self._keys.user_id(channel.decode()))
 
+    async def _watch(self, connection: AbstractConnection) -> None:
+        """A connection may die without a word. Raises RedisError when PING is not answered."""
+        while True:
+            self._quiet = True
+            await asyncio.sleep(QUIET_SECONDS)
+            if self._quiet:
+                await connection.send_command("PING")
+                await asyncio.sleep(QUIET_SECONDS)
+                if self._quiet:
+                    raise RedisError(f"no answer to PING within {QUIET_SECONDS:g} seconds")
+
     def _pass_on(self, user_id: str, data: bytes) -> None:
+        if (item := arrived(data)) is not None:
+            READ.inc()
+            self._on_change(user_id, item)
+            return
         try:
             change = InboxChange.model_validate_json(data)
         except ValidationError:
-            HINTS.labels("unreadable").inc()
+            UNREADABLE.inc()
             log.warning("gateway.hint_unreadable", bytes=len(data))
             self._on_change(user_id, None)
         else:
-            HINTS.labels("read").inc()
+            READ.inc()
             self._on_change(user_id, change)
 
     def _confirm(self, user_id: str) -> None:

@@ -8,7 +8,7 @@ from db.pool import open_pool
 from gateway.app import create_app
 from gateway.protocol import MAX_FRAME_BYTES
 from gateway.switchboard import POOL_SIZE, Switchboard
-from gateway.transport import BoundedProtocol
+from gateway.transport import BoundedProtocol, PatientProtocol
 from outbox.log import get
 from outbox.nodes import Nodes
 from outbox.probes import Health, serve
@@ -66,7 +66,11 @@ async def listen(board: Switchboard, stop: Stop) -> None:
         settings.host,
         settings.gateway_port,
         stop,
+        http=PatientProtocol,
         ws=BoundedProtocol,
+        interface="asgi3",
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=20.0,

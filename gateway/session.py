@@ -9,7 +9,7 @@ an item goes out only if its seq is above the last one sent, a count only with a
 """
 
 from db.inbox import Counters, Standing
-from gateway.protocol import Changed, ServerFrame, Synced, Welcome, changed, notification
+from gateway.protocol import Arrived, Changed, Outgoing, Synced, Welcome, changed, notification
 from outbox.inbox import InboxChange, InboxItem
 
 PAGE = 50
@@ -46,10 +46,10 @@ class Session:
         self.reading = False
         self._goal = Counters()
         self._from = 0
-        self._held: list[InboxChange] = []
+        self._held: list[InboxChange | Arrived] = []
         self._lost = False
 
-    def hint(self, change: InboxChange | None) -> list[ServerFrame]:
+    def hint(self, change: InboxChange | Arrived | None) -> list[Outgoing]:
         """What to send on a published change. None: one that could not be read, so look."""
         if change is None:
             self._fall_behind()
@@ -74,7 +74,7 @@ class Session:
         self._held.clear()
         self._lost = False
 
-    def begin(self, counters: Counters) -> list[ServerFrame]:
+    def begin(self, counters: Counters) -> list[Outgoing]:
         """The counters were read: from here to there."""
         first = self.version < 0
         self._goal = counters
@@ -100,7 +100,7 @@ class Session:
         """Items that the client may hold, and of whose reading it may not have been told. Empty on a fresh start."""
         return max(0, self._from - MARKS), self._from
 
-    def marked(self, items: list[Standing]) -> list[ServerFrame]:
+    def marked(self, items: list[Standing]) -> list[Outgoing]:
         """All that the client needs to put right what it holds, whatever that is."""
         if not items:
             return []
@@ -120,41 +120,46 @@ class Session:
         goal = self._goal.last_seq
         return max(0, goal - FIRST_LOOK) if self.fresh else self.seq, goal
 
-    def page(self, items: list[InboxItem]) -> list[ServerFrame]:
+    def page(self, items: list[InboxItem]) -> list[Outgoing]:
         """A page of items, oldest first. A short one was the last."""
         goal = self._goal
-        frames: list[ServerFrame] = [notification(item, goal.unread, goal.version) for item in items]
+        frames: list[Outgoing] = [notification(item, goal.unread, goal.version) for item in items]
         if not self.fresh and len(items) == PAGE:
             self.seq = items[-1].seq
             return frames
         return frames + self._finish()
 
-    def _finish(self) -> list[ServerFrame]:
+    def _finish(self) -> list[Outgoing]:
         goal, held = self._goal, sorted(self._held, key=lambda change: change.version)
         # Where rows were deleted there is no item for a seq, so the counters say how far we are, not the items.
         self.seq, self.version = goal.last_seq, goal.version
         self.fresh, self.reading, self.behind = False, False, self._lost
         self._held.clear()
-        frames: list[ServerFrame] = [Synced(last_seq=self.seq, unread=goal.unread, version=self.version)]
+        frames: list[Outgoing] = [Synced(last_seq=self.seq, unread=goal.unread, version=self.version)]
         for change in held:
             if not self.behind:
                 frames += self._live(change)
         return frames
 
-    def _live(self, change: InboxChange) -> list[ServerFrame]:
+    def _live(self, change: InboxChange | Arrived) -> list[Outgoing]:
         if change.version <= self.version:
             return []  # seen: a repeat, or one that Postgres told first
         if change.version > self.version + 1 or not self._follows(change):
             self._fall_behind()
             return []
         self.version = change.version
+        if isinstance(change, Arrived):
+            self.seq = change.seq
+            return [change]
         if change.item:
             self.seq = change.item.seq
             return [notification(change.item, change.unread, change.version)]
         return [changed(change)]
 
-    def _follows(self, change: InboxChange) -> bool:
+    def _follows(self, change: InboxChange | Arrived) -> bool:
         """Whether the change says all that happened. One too big to list its items says nothing but its version."""
+        if isinstance(change, Arrived):
+            return change.seq == self.seq + 1
         if change.item:
             return change.item.seq == self.seq + 1
         return bool(change.read or change.unread_again or change.archived or change.unarchived)

@@ -1,20 +1,15 @@
-"""One socket: the ASGI task reads, one task more writes; between them a bounded queue.
-
-The writer alone sends, and it alone reads Postgres for its session, so frames leave in the session's order and
-a client that reads slowly slows only its own catch-up. Live frames queue; a queue that is full means that the
-client does not keep up, and the socket is closed with a code that says "come back with your cursor".
-"""
+"""One WebSocket: its frames are carried out in the order in which they come; what goes out is the line's."""
 
 import asyncio
-from collections import deque
-from datetime import UTC, datetime
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.types import Receive, Send
+from starlette.websockets import WebSocketDisconnect
 
 from db.pool import OUTAGES
 from gateway import door
-from gateway.catchup import catch_up
-from gateway.metrics import BAD_FRAMES, CLOSED, FRAMES
+from gateway.limits import Pace
+from gateway.line import Line
+from gateway.metrics import BAD_FRAMES
 from gateway.protocol import (
     Auth,
     BadFrameError,
@@ -23,92 +18,73 @@ from gateway.protocol import (
     Close,
     Closing,
     Error,
+    Outgoing,
     Ping,
     Pong,
     Renewed,
-    ServerFrame,
+    encode,
     parse,
 )
-from gateway.session import Session
 from gateway.switchboard import Switchboard
-from gateway.transport import ABORT
-from outbox.inbox import InboxChange
+from gateway.transport import BoundedProtocol, text_frame
 from outbox.log import get
-from outbox.service import describe, wait
+from outbox.service import describe
 
 log = get("gateway")
 
-QUEUE_BYTES = 1_048_576
 BAD_FRAMES_ALLOWED = 5
-CONFIRM_SECONDS = 2.0
-CLOSE_SECONDS = 5.0
+
+
+class SocketWire:
+    """A WebSocket as a line sees it."""
+
+    __slots__ = ("_protocol", "_send")
+
+    def __init__(self, protocol: BoundedProtocol, send: Send) -> None:
+        self._protocol = protocol
+        self._send = send
+
+    def encode(self, frame: Outgoing) -> bytes:
+        return text_frame(encode(frame))
+
+    def push(self, data: bytes) -> bool:
+        return self._protocol.push(data)
+
+    async def send(self, data: bytes) -> None:
+        await self._protocol.push_when_writable(data)
+
+    async def end(self, closing: Closing) -> None:
+        close = {"type": "websocket.close", "code": closing.code, "reason": closing.short_reason()}
+        await self._send(close)
+
+    def cut(self) -> None:
+        self._protocol.abort()
 
 
 class Socket:
-    def __init__(self, board: Switchboard, ws: WebSocket, visitor: door.Visitor) -> None:
-        self.user_id = visitor.identity.subject
-        self.closing: Closing | None = None
+    __slots__ = ("_bad_frames", "_board", "_line", "_pace", "_receive")
+
+    def __init__(self, board: Switchboard, receive: Receive, line: Line) -> None:
         self._board = board
-        self._ws = ws
-        self._session = Session(self.user_id, visitor.cursor)
-        self._queue: deque[str] = deque()
-        self._queued = 0  # characters
-        self._wake = asyncio.Event()
-        self._pumping = False
+        self._receive = receive
+        self._line = line
+        self._pace = Pace(board.settings.gateway_frames_per_second)
         self._bad_frames = 0
-        self._expiry = self._expire_at(visitor.identity.expires_at)
 
     async def run(self) -> None:
         """Until either side closes."""
-        subscribed = self._board.enter(self)
-        writer = self._writer = asyncio.create_task(self._write(subscribed))
-        writer.add_done_callback(self._cut_if_broken)
+        self._line.open()
         try:
             while True:
-                await self._take(await door.receive_frame(self._ws))
+                await self._take(await door.receive_frame(self._receive))
         except WebSocketDisconnect:
             pass
         finally:
-            self._expiry.cancel()
-            self._board.leave(self)
-            if not self.closing:
-                writer.cancel()
-            await asyncio.wait([writer])
-        if not writer.cancelled():
-            writer.result()
-
-    def _cut_if_broken(self, writer: asyncio.Task[None]) -> None:
-        """A mistake in here must not leave a socket that looks alive and says nothing; run() raises it."""
-        if not writer.cancelled() and writer.exception():
-            cut(self._ws)
-
-    # What others call; none of it waits.
-
-    def hint(self, change: InboxChange | None) -> None:
-        """The user's inbox changed."""
-        for frame in self._session.hint(change):
-            self._enqueue(frame)
-        self._wake.set()
-
-    def suspect(self, version: int) -> bool:
-        """The user's inbox has this version. Whether that was news."""
-        news = self._session.suspect(version)
-        if news:
-            self._wake.set()
-        return news
-
-    def close(self, closing: Closing) -> None:
-        """End the socket: what is queued is dropped, the writer says goodbye."""
-        if self.closing is None:
-            self.closing = closing
-            self._queue.clear()
-            self._wake.set()
-            if self._pumping:
-                self._writer.cancel()
-
-    # The reading side.
+            await self._line.finish()
 
     async def _take(self, text: str | None) -> None:
+        if pause := self._pace.wait():
+            await asyncio.sleep(pause)
         try:
             frame = parse(text)
         except BadFrameError as error:
@@ -116,7 +92,7 @@ class Socket:
             return
         match frame:
             case Ping():
-                self._enqueue(Pong())
+                self._line.put(Pong())
             case Auth():
                 await self._renew(frame.token)
             case _:
@@ -126,108 +102,33 @@ class Socket:
         BAD_FRAMES.inc()
         self._bad_frames += 1
         if self._bad_frames > BAD_FRAMES_ALLOWED:
-            self.close(Closing(Close.BAD_FRAMES, "too many frames that are none"))
+            self._line.close(Closing(Close.BAD_FRAMES, "too many frames that are none"))
         else:
-            self._enqueue(Error(code="bad_frame", detail=why))
+            self._line.put(Error(code="bad_frame", detail=why))
 
     async def _renew(self, token: str) -> None:
         try:
             identity = await door.identify(self._board.verifier, token)
         except door.RefusedError as error:
             away = error.closing.code == Close.TRY_LATER
-            self._enqueue(Error(code="unavailable" if away else "unauthenticated", detail=str(error)))
+            self._line.put(Error(code="unavailable" if away else "unauthenticated", detail=str(error)))
             return
-        if identity.subject != self.user_id:
-            self.close(Closing(Close.FORBIDDEN, "the new token is another user's"))
+        if identity.subject != self._line.user_id:
+            self._line.close(Closing(Close.FORBIDDEN, "the new token is another user's"))
             return
-        self._expiry.cancel()
-        self._expiry = self._expire_at(identity.expires_at)
-        self._enqueue(Renewed(expires_at=identity.expires_at))
-
-    def _expire_at(self, moment: datetime) -> asyncio.TimerHandle:
-        seconds = (moment - datetime.now(UTC)).total_seconds()
-        closing = Closing(Close.TOKEN_EXPIRED, "the token has expired")
-        return asyncio.get_running_loop().call_later(max(0.0, seconds), self.close, closing)
+        self._line.expire_at(identity.expires_at)
+        self._line.put(Renewed(expires_at=identity.expires_at))
 
     async def _change(self, frame: ChangeFrame) -> None:
         try:
-            applied = await self._board.change(self.user_id, frame)
+            applied = await self._board.change(self._line.user_id, frame)
         except OUTAGES as error:
             log.warning("gateway.change_failed", error=describe(error))
-            self._enqueue(Error(code="unavailable", detail=f"{frame.type}: not done; try again later"))
+            self._line.put(Error(code="unavailable", detail=f"{frame.type}: not done; try again later"))
             return
         if applied.hint:
             return  # the answer is the frame that all of the user's sockets get
         now = applied.counters
-        self.suspect(now.version)
-        if not self._session.behind:
-            self._enqueue(Changed(unread=now.unread, version=now.version))
-
-    def _enqueue(self, frame: ServerFrame) -> None:
-        if self.closing:
-            return
-        text = frame.model_dump_json()
-        self._queue.append(text)
-        self._queued += len(text)
-        FRAMES.labels(frame.type).inc()
-        self._wake.set()
-        if len(self._queue) > self._board.settings.gateway_queue or self._queued > QUEUE_BYTES:
-            self.close(
-                Closing(Close.TOO_SLOW, "frames were not read fast enough; come back with your cursor")
-            )
-
-    # The writing side.
-
-    async def _write(self, subscribed: asyncio.Event) -> None:
-        self._pumping = True
-        try:
-            # Without Redis the reconciliation still keeps the socket up to date, only later.
-            await wait(subscribed, CONFIRM_SECONDS)
-            while not self.closing:
-                await self._pump()
-        except WebSocketDisconnect:
-            return
-        except asyncio.CancelledError:
-            if not self.closing:
-                raise
-        except OUTAGES as error:
-            log.warning("gateway.catch_up_failed", error=describe(error))
-            self.closing = Closing(Close.TRY_LATER, "the database does not answer")
-        finally:
-            self._pumping = False
-        if self.closing is not None:
-            await say_goodbye(self._ws, self.closing)
-
-    async def _pump(self) -> None:
-        """The queue before the next catch-up: the session has counted on it being sent."""
-        self._wake.clear()
-        while self._queue:
-            text = self._queue.popleft()
-            self._queued -= len(text)
-            await self._ws.send_text(text)
-        if self._session.behind:
-            await catch_up(self._board.reader, self._session, self._send)
-        elif not self.closing:
-            await self._wake.wait()
-
-    async def _send(self, frames: list[ServerFrame]) -> None:
-        for frame in frames:
-            FRAMES.labels(frame.type).inc()
-            await self._ws.send_text(frame.model_dump_json())
-
-
-async def say_goodbye(ws: WebSocket, closing: Closing) -> None:
-    """Send the close frame. A peer that takes no bytes for a while is cut off without."""
-    CLOSED.labels(closing.code.value).inc()
-    try:
-        # Not asyncio.timeout: before Python 3.11.4 it gives no TimeoutError to a task that was cancelled once.
-        await asyncio.wait_for(ws.close(closing.code, closing.short_reason()), CLOSE_SECONDS)
-    except TimeoutError:
-        cut(ws)
-    except WebSocketDisconnect:
-        pass
-
-
-def cut(ws: WebSocket) -> None:
-    """End the connection at once, whatever is still to be sent."""
-    ws.scope["extensions"][ABORT]["abort"]()
+        self._line.suspect(now.version)
+        if not self._line.behind:
+            self._line.put(Changed(unread=now.unread, version=now.version))

@@ -1,4 +1,4 @@
-"""Connects the sockets of this process with Redis and Postgres: who is here, what they are told, what they change."""
+"""Connects the lines of this process with Redis and Postgres: who is here, what they are told, what they change."""
 
 import asyncio
 import random
@@ -9,8 +9,9 @@ from db.inbox_changes import Applied, apply
 from db.pool import Pool
 from gateway.catchup import Reader
 from gateway.hub import Hub
+from gateway.limits import Cap
 from gateway.metrics import CHANGES, HEALED, OPENED, SOCKETS, USERS
-from gateway.protocol import ChangeFrame, Close, Closing
+from gateway.protocol import Arrived, ChangeFrame, Close, Closing
 from outbox.inbox import InboxChange
 from outbox.inbox_hints import publish
 from outbox.log import get
@@ -20,7 +21,7 @@ from outbox.settings import Settings
 from outbox.verifier import Verifier
 
 if TYPE_CHECKING:
-    from gateway.socket import Socket
+    from gateway.line import Line
 
 log = get("gateway")
 
@@ -42,36 +43,38 @@ class Switchboard:
         self.hub = Hub(nodes, settings.keys, self.tell, on_ready=self.look)
         self._pool = pool
         self._nodes = nodes
-        self._sockets: dict[str, set[Socket]] = {}
+        self.addresses = Cap(settings.gateway_connections_per_address)
+        self.strangers = Cap(settings.gateway_strangers_per_address)
+        self._lines: dict[str, set[Line]] = {}
         self._empty = asyncio.Event()
 
-    def enter(self, socket: "Socket") -> asyncio.Event:
-        """A socket more. The event is set while its user's channel is subscribed."""
-        self._sockets.setdefault(socket.user_id, set()).add(socket)
+    def enter(self, line: "Line") -> asyncio.Event:
+        """A line more. The event is set while its user's channel is subscribed."""
+        self._lines.setdefault(line.user_id, set()).add(line)
         self._empty.clear()
         OPENED.inc()
         SOCKETS.inc()
-        USERS.set(len(self._sockets))
-        return self.hub.join(socket.user_id)
+        USERS.set(len(self._lines))
+        return self.hub.join(line.user_id)
 
-    def leave(self, socket: "Socket") -> None:
-        here = self._sockets[socket.user_id]
-        here.remove(socket)
+    def leave(self, line: "Line") -> None:
+        here = self._lines[line.user_id]
+        here.remove(line)
         if not here:
-            del self._sockets[socket.user_id]
-        if not self._sockets:
+            del self._lines[line.user_id]
+        if not self._lines:
             self._empty.set()
         SOCKETS.dec()
-        USERS.set(len(self._sockets))
-        self.hub.leave(socket.user_id)
+        USERS.set(len(self._lines))
+        self.hub.leave(line.user_id)
 
-    def tell(self, user_id: str, change: InboxChange | None) -> None:
-        """Pass a hint on to the user's sockets here."""
-        for socket in list(self._sockets.get(user_id, ())):
-            socket.hint(change)
+    def tell(self, user_id: str, change: InboxChange | Arrived | None) -> None:
+        """Pass a hint on to the user's lines here."""
+        for line in list(self._lines.get(user_id, ())):
+            line.hint(change)
 
     async def change(self, user_id: str, frame: ChangeFrame) -> Applied:
-        """Carry out a client's change and tell all of the user's sockets, here and on other gateways.
+        """Carry out a client's change and tell all of the user's lines, here and on other gateways.
 
         One transaction. Raises one of db.pool.OUTAGES when Postgres does not answer.
         """
@@ -84,9 +87,9 @@ class Switchboard:
         return applied
 
     async def reconcile(self) -> float:
-        """Compare what Postgres has with what the sockets know, and wake those behind: a hint may be lost, as
+        """Compare what Postgres has with what the lines know, and wake those behind: a hint may be lost, as
         when a worker dies between its commit and its PUBLISH. Often while there is no Redis to bring any."""
-        users = list(self._sockets)
+        users = list(self._lines)
         for start in range(0, len(users), USERS_A_QUERY):
             batch = users[start : start + USERS_A_QUERY]
             async with self._pool.acquire() as conn:
@@ -97,25 +100,28 @@ class Switchboard:
         return pause if self.hub.ready else min(pause, RECONCILE_WITHOUT_REDIS_SECONDS)
 
     def _heal(self, user_id: str, version: int) -> None:
-        behind = [socket for socket in self._sockets.get(user_id, ()) if socket.suspect(version)]
+        behind = [line for line in self._lines.get(user_id, ()) if line.suspect(version)]
         if behind:
             HEALED.inc()
             log.info("gateway.healed", sockets=len(behind))
 
     async def drain(self) -> None:
-        """Close every socket with a hint when to come back, spread out so that they don't come all at once."""
+        """Close every line with a hint when to come back, spread out so that they don't come all at once."""
         self.draining = True
         log.info("gateway.draining", sockets=self.count())
-        for here in list(self._sockets.values()):
-            for socket in list(here):
+        for here in list(self._lines.values()):
+            for line in list(here):
                 retry_ms = random.randrange(RETRY_SPREAD_MS)
-                socket.close(Closing(Close.RESTARTING, f"retry_ms={retry_ms}"))
-        if self._sockets:
+                line.close(Closing(Close.RESTARTING, "the gateway is stopping", retry_ms))
+        if self._lines:
             await wait(self._empty, DRAIN_SECONDS)
 
+    def lines_of(self, user_id: str) -> int:
+        return len(self._lines.get(user_id, ()))
+
     def count(self) -> int:
-        """Sockets here."""
-        return sum(map(len, self._sockets.values()))
+        """Lines here."""
+        return sum(map(len, self._lines.values()))
 
     def not_ready(self) -> str | None:
         """For /readyz."""

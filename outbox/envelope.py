@@ -75,41 +75,67 @@ def distinct(value: list[str]) -> list[str]:
 
 def storable(value: dict[str, Any]) -> dict[str, Any]:
     """What jsonb can hold: finite numbers, no NUL, valid Unicode; and no deeper or larger than agreed."""
-    digits = refuse_unstorable(value, PAYLOAD_DEPTH)
-    # Postgres counts the same text: jsonb prints with the separators that json.dumps has by default.
-    size = len(json.dumps(value, ensure_ascii=False).encode()) + digits
-    if size > PAYLOAD_BYTES:
-        raise ValueError(f"must be at most {PAYLOAD_BYTES} bytes of JSON, is {size}")
+    if (
+        bound(value, PAYLOAD_DEPTH) > PAYLOAD_BYTES
+    ):  # few are anywhere near: most need not be written out for it
+        # Postgres counts the same text: jsonb prints with the separators that json.dumps has by default.
+        size = len(json.dumps(value, ensure_ascii=False).encode()) + further_digits(value)
+        if size > PAYLOAD_BYTES:
+            raise ValueError(f"must be at most {PAYLOAD_BYTES} bytes of JSON, is {size}")
     return value
 
 
-def refuse_unstorable(value: Any, depth: int) -> int:
-    """Returns by how many digits jsonb's text is longer: it writes 1e+300 out in full."""
+def bound(value: Any, depth: int) -> int:
+    """How many bytes of JSON it can be at most, as jsonb prints it. Raises ValueError for what is unstorable."""
     if depth < 0:
         raise ValueError(f"must not be nested deeper than {PAYLOAD_DEPTH} levels")
     match value:
         case str():
-            if "\x00" in value:
-                raise ValueError("must not contain NUL characters (\\u0000)")
-            if SURROGATE.search(value):
-                raise ValueError("must not contain unpaired surrogates")
+            return bound_of_text(value)
+        case dict():
+            return 2 + sum(
+                bound_of_key(key) + bound(item, depth - 1) + 4  # ": " and ", "
+                for key, item in value.items()
+            )
+        case list() | tuple():
+            return 2 + sum(bound(item, depth - 1) + 2 for item in value)
         case float():
             if not math.isfinite(value):
                 raise ValueError("must not contain NaN or Infinity")
-            return len(f"{Decimal(repr(value)):f}") - len(repr(value))
-        case dict():
-            if not all(isinstance(key, str) for key in value):
-                raise ValueError("must have text for keys")
-            return sum(refuse_unstorable(key, depth) for key in value) + sum(
-                refuse_unstorable(item, depth - 1) for item in value.values()
-            )
-        case list() | tuple():
-            return sum(refuse_unstorable(item, depth - 1) for item in value)
-        case int() | None:  # bool is an int
-            pass
+            return 350  # 1e-308 written out
+        case int():  # bool is one
+            return 5 + value.bit_length() // 3
+        case None:
+            return 4
         case _:
             raise ValueError(f"must hold JSON values only, not a {type(value).__name__}")
-    return 0
+
+
+def bound_of_text(value: str) -> int:
+    if "\x00" in value:
+        raise ValueError("must not contain NUL characters (\\u0000)")
+    if not value.isascii() and SURROGATE.search(value):
+        raise ValueError("must not contain unpaired surrogates")
+    return 2 + 6 * len(value)  # as \u001f; no character takes more than four bytes otherwise
+
+
+def bound_of_key(key: Any) -> int:
+    if not isinstance(key, str):
+        raise ValueError("must have text for keys")
+    return bound_of_text(key)
+
+
+def further_digits(value: Any) -> int:
+    """By how many digits jsonb's text is longer: it writes 1e+300 out in full."""
+    match value:
+        case float():
+            return len(f"{Decimal(repr(value)):f}") - len(repr(value))
+        case dict():
+            return sum(map(further_digits, value.values()))
+        case list() | tuple():
+            return sum(map(further_digits, value))
+        case _:
+            return 0
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)]

@@ -34,6 +34,9 @@ if TYPE_CHECKING:  # optional: nobody needs the drivers that he does not use
 
 Insert = TypeVar("Insert")
 
+# Made once: json.dumps would make an encoder for every payload.
+TO_JSON = json.JSONEncoder(ensure_ascii=False).encode
+
 
 class Fields(TypedDict, total=False):
     """The fields of a notification, as keyword arguments. Their rules are those of outbox.Notification."""
@@ -107,7 +110,7 @@ def to_row(identity: UUID, notification: Notification) -> statements.Row:
         n.user_id,
         n.actor_user_id,
         array(n.channels),
-        json.dumps(n.payload, ensure_ascii=False),
+        TO_JSON(n.payload),
         n.template_name,
         n.dedup_key,
         n.priority.value,

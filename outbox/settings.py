@@ -181,7 +181,16 @@ class Settings(BaseSettings):
         list[str], NoDecode, BeforeValidator(split), AfterValidator(refuse_odd_entries)
     ] = []
 
+    # Proxies whose X-Forwarded-For is believed, addresses or networks; without, the address is the connection's own.
+    trusted_proxies: Annotated[list[str], NoDecode, BeforeValidator(split)] = []
+
     gateway_queue: PositiveInt = 256
+    # Connections at once: of a user, from an address (for IPv6: a /64), and from one before they say who they are.
+    gateway_connections_per_user: PositiveInt = 50
+    gateway_connections_per_address: PositiveInt = 1000
+    gateway_strangers_per_address: PositiveInt = 100
+    # What one socket may ask for; a faster one is read more slowly.
+    gateway_frames_per_second: PositiveInt = 50
     gateway_reconcile: Seconds = 30
     # Pages on other hosts that may open a socket and call the API for their user: https://app.example.com,https://…
     gateway_origins: Annotated[list[str], NoDecode, BeforeValidator(split)] = []

@@ -13,7 +13,7 @@ id || ' ' || {envelope} || E'\n' AS line
 -- nobody decodes it.
 min(id) AS first, max(id) AS last, channels, priority, attempt, count(*) AS rows,
 textsend(string_agg(line, '' ORDER BY id)) AS lines,
-count(*) FILTER (WHERE origin = 'producer') AS produced
+count(*) FILTER (WHERE origin <> 'schedule') AS produced
 
 -- name: by_block
 -- No statement but what blocks are grouped by, put where the others say {by_block}. A fixed range of ids, so that a

@@ -11,6 +11,7 @@ from outbox.api.channels import Channels
 from outbox.api.cors import Cors
 from outbox.api.dead_letters import DeadLetters
 from outbox.api.devices import Devices
+from outbox.api.gathering import Gathering
 from outbox.api.guard import Guard
 from outbox.api.inbox import Inbox
 from outbox.api.keys import ApiKeys
@@ -33,12 +34,13 @@ from outbox.settings import Settings
 
 
 def create_app(settings: Settings, pool: Pool, health: Health, nodes: Nodes | None = None) -> Starlette:
-    """The application on a pool with the rights of outbox_app. It owns neither the pool, nor Redis, nor any task.
-    Without Redis it does what needs none: inboxes change, and their sockets hear of it later."""
-    guard = Guard(settings, pool)
+    """The application on a pool with the rights of outbox_app. It owns neither the pool nor Redis. Its only tasks are
+    those of `state.gathering`, which is to be closed before the pool. Without Redis it does what needs none: inboxes
+    change, and their sockets hear of it later."""
+    guard, gathering = Guard(settings, pool), Gathering(pool)
     app = Starlette(
         routes=[
-            *Notifications(settings, pool).routes(),
+            *Notifications(settings, pool, gathering).routes(),
             *Browse(settings, pool).routes(),
             *DeadLetters(settings, pool).routes(),
             *Templates(settings, pool).routes(),
@@ -61,5 +63,5 @@ def create_app(settings: Settings, pool: Pool, health: Health, nodes: Nodes | No
         exception_handlers=HANDLERS,
         middleware=[Middleware(Measured), Middleware(Cors, settings), Middleware(Told)],
     )
-    app.state.guard = guard
+    app.state.guard, app.state.gathering = guard, gathering
     return app

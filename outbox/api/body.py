@@ -3,9 +3,11 @@
 import json
 from typing import Any, NoReturn
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from outbox.api.problems import ProblemError
+
+JSON = "application/json"
 
 
 async def read_json_bytes(request: Request, limit: int) -> bytes:
@@ -17,22 +19,32 @@ async def read_json_bytes(request: Request, limit: int) -> bytes:
     declared = request.headers.get("content-length", "")
     body = bytearray()
     if not declared.isdecimal() or int(declared) <= limit:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                break
-        else:
+        more = True
+        while more and len(body) <= limit:
+            more = await read_on(request, body)
+        if len(body) <= limit:
             return bytes(body)
     raise ProblemError(
         413, "too-large", f"A body of at most {limit} bytes is taken.", headers={"Connection": "close"}
     )
 
 
+async def read_on(request: Request, body: bytearray) -> bool:
+    """The next part, put behind `body`; whether there is more. Raises ClientDisconnect. It is what request.stream()
+    does, at half of its price for the small bodies that nearly all are."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    body += message.get("body", b"")
+    return bool(message.get("more_body", False))
+
+
 def refuse_other_media(request: Request) -> None:
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media != "application/json":
+    given = request.headers.get("content-type", "")
+    media = given if given == JSON else given.partition(";")[0].strip().lower()
+    if media != JSON:
         raise ProblemError(
-            415, "unsupported-media-type", f"Content-Type must be application/json, is {media or 'missing'}."
+            415, "unsupported-media-type", f"Content-Type must be {JSON}, is {media or 'missing'}."
         )
     if request.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
         raise ProblemError(
@@ -46,7 +58,10 @@ def refuse_other_media(request: Request) -> None:
 def parse_object(body: bytes) -> dict[str, Any]:
     """The JSON object in `body`. Raises ProblemError, 400, saying where it is wrong."""
     try:
-        document = json.loads(body.decode(), object_pairs_hook=distinct_keys, parse_constant=refuse_constant)
+        text = body.decode()
+        if text.startswith("\ufeff"):
+            raise malformed("it begins with a BOM")
+        document = STRICT.decode(text)
     except UnicodeDecodeError as error:
         raise malformed(f"byte {error.start} is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -75,3 +90,7 @@ def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once: json.loads would make one for every body.
+STRICT = json.JSONDecoder(object_pairs_hook=distinct_keys, parse_constant=refuse_constant)

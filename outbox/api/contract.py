@@ -7,6 +7,8 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as ASGIScope
 
 from outbox import audit
 from outbox.tokens import Identity, Scope
@@ -60,8 +62,20 @@ class Endpoint(Route):
             return guard.audited(entry, await handler(request))  # type: ignore[no-any-return]  # state has no types
 
         super().__init__(path, guarded, methods=[method], name=contract.id)
+        self.app = served(guarded)
         self.contract = contract
         self.handler = handler
+
+
+def served(handler: Handler) -> ASGIApp:
+    """As Starlette makes it of a function, but without catching errors once more: the application does, around all
+    routes, by the same handlers."""
+
+    async def app(scope: ASGIScope, receive: Receive, send: Send) -> None:
+        response = await handler(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    return app
 
 
 def caller(request: Request) -> Identity:

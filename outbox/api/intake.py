@@ -37,7 +37,9 @@ def read_one(document: dict[str, Any], headers: Mapping[str, str]) -> Notificati
         raise invalid(
             InvalidNotificationError("dedup_key", f"differs from the header {KEY_HEADER}; give one of them")
         )
-    filled = document | {"dedup_key": given if given is not None else key} | trace(document, headers)
+    filled = document | trace(document, headers)
+    if key is not None:
+        filled["dedup_key"] = key
     try:
         return Notification.model_validate(filled)
     except ValidationError as error:

@@ -1,6 +1,7 @@
 """The API as a process: a pool, Redis, a look at Postgres every second, and the server, until asked to stop."""
 
 import asyncio
+import gc
 import time
 
 from db.notifications import ping
@@ -16,6 +17,9 @@ from outbox.settings import Settings
 
 log = get("api")
 
+# A request makes some hundred small objects and no cycle; to look through those that live long again and again, as
+# Python does by default, is work for nothing.
+GARBAGE_THRESHOLDS = (20_000, 20, 100)
 PING_SECONDS = 1.0
 SILENCE_SECONDS = 5.0
 
@@ -40,6 +44,7 @@ class Pulse:
 
 async def main(settings: Settings, stop: Stop) -> None:
     """Serve the API until asked to stop; requests under way then end. Starts with Postgres down: it waits for it."""
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     pool = await open_pool(settings.database, name="api")
     nodes = Nodes(settings.redis, protocol=2, socket_timeout=SILENCE_SECONDS)
     pulse, health = Pulse(pool), Health()
@@ -57,6 +62,7 @@ async def main(settings: Settings, stop: Stop) -> None:
             for name, step in steps.items():
                 tasks.create_task(run_loop(name, step, asyncio.Event(), stop))
             await serve(app, settings.host, settings.api_port, stop, server_header=False)
+            await app.state.gathering.close()
     finally:
         await guard.aclose()
         await nodes.aclose()

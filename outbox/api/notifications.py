@@ -13,9 +13,10 @@ from starlette.responses import JSONResponse, Response
 from db import notifications
 from db.pool import Executor, Pool
 from outbox.api import limited, status, why
-from outbox.api.body import parse_object, read_json_bytes
+from outbox.api.body import JSON, parse_object, read_json_bytes
 from outbox.api.contract import Contract, Endpoint, caller
-from outbox.api.intake import BATCH, KEY_HEADER, Accepted, accept, accept_batch, read_batch, read_one
+from outbox.api.gathering import Gathering
+from outbox.api.intake import BATCH, KEY_HEADER, Accepted, accept_batch, read_batch, read_one
 from outbox.api.problems import ProblemError, invalid
 from outbox.envelope import Notification
 from outbox.errors import InvalidNotificationError
@@ -86,11 +87,12 @@ CANCEL = Contract(
 
 
 class Notifications:
-    """The handlers, and what they share: the settings and the service's pool."""
+    """The handlers, and what they share: the settings, the service's pool, and what gathers single requests."""
 
-    def __init__(self, settings: Settings, pool: Pool) -> None:
+    def __init__(self, settings: Settings, pool: Pool, gathering: Gathering) -> None:
         self.settings = settings
         self.pool = pool
+        self.gathering = gathering
 
     def routes(self) -> list[Endpoint]:
         return [
@@ -105,11 +107,10 @@ class Notifications:
         document = parse_object(await read_json_bytes(request, ONE_BYTES))
         notification = read_one(document, request.headers)
         limited.hold(caller(request), notification)
-        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
-            accepted = await accept(conn, notification)
-        shown = self.link(accepted)
-        headers = {"Location": shown["status_url"]} | replay_header(accepted.replayed)
-        return JSONResponse(shown, 202, headers)
+        accepted = await self.gathering.accept(notification)
+        url = self.url(accepted)
+        body = f'{{"id":"{accepted.id}","status_url":{json.dumps(url)}}}'
+        return Response(body, 202, {"Location": url} | replay_header(accepted.replayed), JSON)
 
     async def create_batch(self, request: Request) -> Response:
         """All in one transaction: they are committed when the answer comes, or each that is wrong is named."""
@@ -147,8 +148,10 @@ class Notifications:
         return row is None or limited.hides(who, row["event_type"], row["channels"])
 
     def link(self, accepted: Accepted) -> dict[str, Any]:
-        url = f"{self.settings.public_api_url}/v1/notifications/{accepted.id}"
-        return {"id": str(accepted.id), "status_url": url}
+        return {"id": str(accepted.id), "status_url": self.url(accepted)}
+
+    def url(self, accepted: Accepted) -> str:
+        return f"{self.settings.public_api_url}/v1/notifications/{accepted.id}"
 
 
 class PrettyResponse(JSONResponse):

@@ -18,6 +18,8 @@ RATIOS = {
     "tax": {"bare", "bare_draining", "plain_notify", "insert"},
     "road": {"commit"},
     "inapp": {"stream"},
+    "sockets": set(),
+    "post": set(),
 }
 
 

@@ -134,7 +134,7 @@ async def test_it_comes_back_where_it_was(
     rows = await open_inbox(tab.page, site)
     await ready(tab.page)
     gate = doors[0]
-    [socket] = gate.board._sockets["ada"]
+    [socket] = gate.board._lines["ada"]
     await inbox.commit("ada")  # nobody is told of it: the next connection finds it
     socket.close(Closing(Close.TOO_SLOW, ""))
     await expect(tab.page.get_by_text("No connection.")).to_be_visible()
@@ -150,7 +150,7 @@ async def test_what_is_done_offline_is_done_later(
     rows = await open_inbox(tab.page, site)
     await expect(rows).to_have_count(1)
     await ready(tab.page)
-    [socket] = doors[0].board._sockets["ada"]
+    [socket] = doors[0].board._lines["ada"]
     socket.close(Closing(Close.TRY_LATER, ""))
     await expect(tab.page.get_by_text("No connection.")).to_be_visible()
     await rows.first.locator(".open").click()

@@ -48,7 +48,7 @@ async def test_it_comes_back_with_its_cursor(gate: Gate, inbox: Inbox) -> None:
     async with talker(f"http://{gate.address}", gate.token("ada")) as client:
         await client.state("live")
         await inbox.commit("ada", 2)  # without a hint
-        [socket] = gate.board._sockets["ada"]
+        [socket] = gate.board._lines["ada"]
         socket.close(Closing(Close.RESTARTING, "retry_ms=1"))
         await client.state("waiting")
         await client.do("read", 1)
@@ -72,17 +72,17 @@ async def test_a_token_is_renewed_before_it_ends(gate: Gate, inbox: Inbox) -> No
     tokens = gate.token("ada", seconds=3), gate.token("ada")
     async with talker(f"http://{gate.address}", *tokens) as client:
         await client.state("live")
-        [socket] = gate.board._sockets["ada"]
+        [socket] = gate.board._lines["ada"]
         await client.until(lambda news: news["asked"] == 2)  # the answer to the second token
         await inbox.deliver("ada")
         await client.has([1], 1)
-        assert gate.board._sockets["ada"] == {socket}
+        assert gate.board._lines["ada"] == {socket}
 
 
 async def test_an_expired_token_is_replaced_at_once(gate: Gate) -> None:
     async with talker(f"http://{gate.address}", gate.token("ada"), gate.token("ada")) as client:
         await client.state("live")
-        [socket] = gate.board._sockets["ada"]
+        [socket] = gate.board._lines["ada"]
         socket.close(Closing(Close.TOKEN_EXPIRED, ""))
         news = await client.until(lambda news: news["type"] == "state" and news["state"] == "live")
         assert news["asked"] == 2

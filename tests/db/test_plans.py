@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from db import producer
+from db import intake, producer
 from db.pool import Connection
 from tests import servers
 from tests.db.hot import HOT, Hot
@@ -106,4 +106,20 @@ async def test_a_repeated_key_is_looked_up_not_searched_for(urls: Urls) -> None:
         plans = await explained.take()
         await explained.conn.close()
         assert "notifications_dedup_key" in set().union(*(plan.indexes for plan in plans))
+        assert set().union(*(plan.read_whole for plan in plans)) <= TINY
+
+
+async def test_a_batch_is_looked_up_not_searched_for(urls: Urls) -> None:
+    """The statements are the function's: plain rows, a key that is taken, and a row that goes alone."""
+    plain = ("order.paid", "u", None, "{inapp}", "{}", None, None, "normal", *(None,) * 7)
+    repeat = (*plain[:6], "key-20", *plain[7:])
+    alone = (*plain[:3], "{inapp,email}", *plain[4:13], "60", None)
+    for url in urls.values():
+        explained = await Explained.open(url, {})
+        await explained.conn.execute("SET auto_explain.log_nested_statements = on")
+        rows = [(str(uuid4()), *row) for row in (*[plain] * 20, repeat, alone)]
+        assert list(await intake.accept(explained.conn, rows)) == [20]
+        plans = await explained.take()
+        await explained.conn.close()
+        assert {"notifications_dedup_key", "notifications_pkey"} <= set().union(*(p.indexes for p in plans))
         assert set().union(*(plan.read_whole for plan in plans)) <= TINY

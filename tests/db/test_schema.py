@@ -173,7 +173,7 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("provider_events", "event_id", LONG * 2, "event_id_is_1_to_255_characters"),
     ("templates", "name", "a b", "name_is_1_to_128_letters_digits_dots_dashes"),
     ("inbox_counters", "unread", -1, "unread_is_not_negative"),
-    ("outbox", "origin", "nowhere", "origin_is_producer_or_schedule"),
+    ("outbox", "origin", "nowhere", "origin_is_producer_schedule_or_api"),
 ]
 PAIRED = ("expires_at", "2026-01-01T00:00:00Z", "expires_at_is_after_deliver_at")
 # What is wrong only beside something else, or only in a row that the service writes.

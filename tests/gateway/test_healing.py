@@ -120,8 +120,14 @@ async def connections(gate: Gate) -> list[dict[str, str]]:
     return [client for client in clients if client["name"] == gate.settings.redis_prefix]
 
 
-async def test_many_sockets_on_one_redis_connection(gate: Gate, inbox: Inbox) -> None:
+async def test_many_sockets_on_one_redis_connection(settings: Settings, inbox: Inbox) -> None:
     """300 sockets of 150 users: one subscriber, and each user's channel once; none left over afterwards."""
+    crowded = settings.model_copy(update={"gateway_strangers_per_address": 300})
+    async with serving(crowded) as gate:
+        await many_sockets(gate, inbox)
+
+
+async def many_sockets(gate: Gate, inbox: Inbox) -> None:
     users = [f"user-{number}" for number in range(150)] * 2
     contexts = [gate.client(user) for user in users]
     clients = await asyncio.gather(*(context.__aenter__() for context in contexts))

@@ -81,7 +81,7 @@ async def test_postgres_is_read_only_after_the_subscription(
     gate: Gate, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is published while the SUBSCRIBE is still on its way is heard by nobody: the read must come after."""
-    monkeypatch.setattr("gateway.socket.CONFIRM_SECONDS", 60)
+    monkeypatch.setattr("gateway.line.CONFIRM_SECONDS", 60)
     with monkeypatch.context() as held:
         held.setattr(gate.board.hub, "_commands", list)
         async with gate.client("anna") as client:

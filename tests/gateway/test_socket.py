@@ -13,8 +13,11 @@ from outbox.settings import Settings
 from tests.gateway.harness import Client, Gate, Inbox, eventually, serving
 
 
-async def test_slow_reader_is_closed_and_others_are_not(settings: Settings, inbox: Inbox) -> None:
+async def test_slow_reader_is_closed_and_others_are_not(
+    settings: Settings, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """He stops reading; the kernel's buffers fill, then his queue; then he comes back with his cursor."""
+    monkeypatch.setattr("gateway.line.CLOSE_SECONDS", 60)
     total, text = 150, "x" * 60_000
     async with serving(settings.model_copy(update={"gateway_queue": 8})) as gate:
         before = closed(Close.TOO_SLOW)
@@ -56,7 +59,7 @@ async def test_a_peer_that_takes_nothing_at_all_is_cut_off(
     settings: Settings, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even the close frame gets through: the socket must not stay in memory for ever."""
-    monkeypatch.setattr("gateway.socket.CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.line.CLOSE_SECONDS", 0.1)
     async with (
         serving(settings.model_copy(update={"gateway_queue": 8})) as gate,
         gate.client("anna", sock=narrow(gate), max_queue=1, ping_interval=None) as stuck,
@@ -183,7 +186,7 @@ async def test_a_mistake_of_ours_cuts_the_socket_and_is_logged(
     async with gate.client("anna") as client:
         await client.synced()
         with monkeypatch.context() as broken:
-            broken.setattr("gateway.socket.catch_up", None)
+            broken.setattr("gateway.line.catch_up", None)
             await inbox.commit("anna", 1)
             await inbox.deliver("anna", 1)
             with pytest.raises(ConnectionClosed):
@@ -192,10 +195,11 @@ async def test_a_mistake_of_ours_cuts_the_socket_and_is_logged(
     assert "Exception in ASGI application" in caplog.text
 
 
-async def test_hundreds_who_come_at_once_leave_the_pool_to_others(gate: Gate, inbox: Inbox) -> None:
+async def test_a_hundred_who_come_at_once_leave_the_pool_to_others(settings: Settings, inbox: Inbox) -> None:
     """A storm of reconnections, each with a long catch-up; a change gets through meanwhile."""
     await inbox.deliver("anna", 300)
-    async with gate.client("ben") as ben:
+    crowded = settings.model_copy(update={"gateway_connections_per_user": 100})
+    async with serving(crowded) as gate, gate.client("ben") as ben:
         await ben.synced()
 
         async def come() -> list[int]:

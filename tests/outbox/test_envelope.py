@@ -19,7 +19,9 @@ from outbox.envelope import (
     Envelope,
     Notification,
     Priority,
+    bound,
     from_entry,
+    further_digits,
 )
 from outbox.errors import UndecodableEntryError
 from outbox.schema import envelope_schema
@@ -181,6 +183,32 @@ def test_any_payload_is_either_refused_or_travels_unchanged(payload: dict[str, A
         return
     fields = {key.encode(): value.encode() for key, value in sent.to_entry().items()}
     assert from_entry(fields)[0].payload == payload
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.text(st.characters(codec="ascii", min_codepoint=1)), inner)
+    ),
+)
+
+
+@given(JSON_VALUES)
+def test_no_payload_is_longer_than_its_bound(value: Any) -> None:
+    """Otherwise one that is too long for Postgres would pass without being written out."""
+    assert len(json.dumps(value, ensure_ascii=False).encode()) + further_digits(value) <= bound(value, 100)
+
+
+def test_a_payload_is_taken_up_to_its_last_byte() -> None:
+    """Its bound is six times as high: then it is the text that counts."""
+    longest = "x" * (PAYLOAD_BYTES - len('{"a": ""}'))
+    assert Notification.model_validate(ONE | {"payload": {"a": longest}}).payload == {"a": longest}
+    with pytest.raises(ValidationError, match="must be at most 65536 bytes of JSON, is 65537"):
+        Notification.model_validate(ONE | {"payload": {"a": longest + "x"}})
 
 
 def test_the_published_schema_is_up_to_date() -> None:

@@ -88,7 +88,7 @@ async def test_it_comes_back_with_its_cursor(gate: Gate, inbox: Inbox) -> None:
     ):
         assert await anext(events) == Synced(0, 0)
         await inbox.commit("ada")  # without a hint: only the next catch-up brings it
-        for socket in list(gate.board._sockets["ada"]):
+        for socket in list(gate.board._lines["ada"]):
             socket.close(Closing(Close.RESTARTING, "retry_ms=1"))
         event = await anext(events)
         assert isinstance(event, New)
