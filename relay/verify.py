@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from db.pool import Connection
 from relay import metrics
+from relay.entries import StreamId
 from relay.ledger import Ledger
 from relay.ship import Shipper, is_of_a_tick
 from relay.snapshot import Snapshot
@@ -29,10 +30,19 @@ async def verify(conn: Connection, shipper: Shipper, ledger: Ledger) -> Droppabl
         if stream in ledger.behind or not state.usable or state.top == expected:
             continue
         if state.top > expected and await is_of_a_tick(conn, state.top):
-            ledger.stale = True  # another relay appended: its ticks tell
+            found_ahead(ledger, stream, state.top)
         else:
             shipper.lost(ledger, stream, expected, state.top)
     if ledger.stale or ledger.behind or ledger.in_doubt or not all(state.usable for state in states):
         return None
     needed = min((state.first.row for state in states if state.first), default=2**63 - 1)
     return Droppable(ledger.snapshot, needed)
+
+
+def found_ahead(ledger: Ledger, stream: str, top: StreamId) -> None:
+    """Another relay appended, as its ticks will tell; or a tick known here was read again after its last row of this
+    stream had been erased, and so looked as if it ended earlier. The stream holds everything up to its end (I5)."""
+    if ledger.tick and top.ms <= ledger.tick.ms:
+        ledger.tops[stream] = top
+    else:
+        ledger.stale = True

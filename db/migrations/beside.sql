@@ -5,3 +5,8 @@ CREATE INDEX CONCURRENTLY notifications_created_at ON notify.notifications (crea
 -- name: notifications_user_id
 -- One user's notifications by time: for lists, export and erasure.
 CREATE INDEX CONCURRENTLY notifications_user_id ON notify.notifications (user_id, created_at, id)
+
+-- name: notifications_actor_user_id
+-- Whom notifications name as the one who did it, for export and erasure. Few rows have one.
+CREATE INDEX CONCURRENTLY notifications_actor_user_id ON notify.notifications (actor_user_id, id)
+WHERE actor_user_id IS NOT NULL

@@ -63,7 +63,12 @@ LEFT JOIN LATERAL (
   FROM notify.recipients a WHERE ($7 OR wish.constraints IS NOT NULL) AND a.user_id = k.user_id OFFSET 0
 ) r ON true
 LEFT JOIN LATERAL (
-  SELECT x.reason FROM notify.suppressions x WHERE $7 AND x.channel = $1 AND x.address = lower(r.contact) OFFSET 0
+  SELECT x.reason FROM notify.suppressions x WHERE $7 AND x.channel = $1 AND x.address = lower(r.contact)
+  UNION ALL  -- of those who were erased
+  SELECT v.reason FROM notify.veiled_suppressions v
+  WHERE $7 AND v.channel = $1
+    AND v.veil = notify.veil((SELECT key FROM notify.veil_key WHERE one), $1, lower(r.contact))
+  LIMIT 1
 ) s ON true
 LEFT JOIN LATERAL (
   SELECT x.id || '/' || x.xmin AS template  -- xmin: a row changed in place is another template

@@ -77,5 +77,10 @@ INSERT INTO notify.notifications_failed (notification_id, channel, attempts, err
 SELECT notification_id, $1, attempts, 'undelivered', coalesce(reason, 'undelivered') FROM failed
 
 -- name: welcome_number
--- Who wants messages again. Only what the recipient's own STOP has put there. Primary key.
+-- Who wants messages again. Only what the recipient's own STOP has put there, be it veiled since. Primary keys.
+WITH veiled AS (
+  DELETE FROM notify.veiled_suppressions
+  WHERE channel = $1 AND veil = notify.veil((SELECT key FROM notify.veil_key WHERE one), $1, lower($2))
+    AND starts_with(reason, $3)
+)
 DELETE FROM notify.suppressions WHERE channel = $1 AND address = lower($2) AND starts_with(reason, $3)

@@ -34,12 +34,15 @@ WHERE (channel, address) > ($2, $3) AND channel <= coalesce($1, repeat('z', 41))
 ORDER BY channel, address LIMIT $4
 
 -- name: of_address
--- One address on every channel, or on one ($2). A probe of the primary key for each channel, of which there are few.
-SELECT s.channel, s.address, s.reason, s.created_at
+-- One address on every channel, or on one ($2), veiled ones among them: who knows an address may ask for it. A probe of
+-- the primary keys for each channel, of which there are few.
+SELECT c.name, lower($1), coalesce(s.reason, v.reason), coalesce(s.created_at, v.created_at)
 FROM notify.channels c
-JOIN notify.suppressions s ON s.channel = c.name AND s.address = lower($1)
-WHERE $2::text IS NULL OR c.name = $2
-ORDER BY s.channel
+LEFT JOIN notify.suppressions s ON s.channel = c.name AND s.address = lower($1)
+LEFT JOIN notify.veiled_suppressions v
+  ON v.channel = c.name AND v.veil = notify.veil((SELECT key FROM notify.veil_key WHERE one), c.name, lower($1))
+WHERE ($2::text IS NULL OR c.name = $2) AND coalesce(s.reason, v.reason) IS NOT NULL
+ORDER BY c.name
 
 -- name: kind_of
 -- Primary key.
@@ -56,6 +59,13 @@ RETURNING channel, address, reason, created_at
 SELECT channel, address, reason, created_at FROM notify.suppressions WHERE channel = $1 AND address = lower($2)
 
 -- name: remove
--- Primary key.
-DELETE FROM notify.suppressions WHERE channel = $1 AND address = lower($2)
-RETURNING channel, address, reason, created_at
+-- In clear and veiled. Primary keys.
+WITH clear AS (
+  DELETE FROM notify.suppressions WHERE channel = $1 AND address = lower($2)
+  RETURNING channel, address, reason, created_at
+), veiled AS (
+  DELETE FROM notify.veiled_suppressions
+  WHERE channel = $1 AND veil = notify.veil((SELECT key FROM notify.veil_key WHERE one), $1, lower($2))
+  RETURNING channel, lower($2) AS address, reason, created_at
+)
+SELECT * FROM clear UNION ALL SELECT * FROM veiled LIMIT 1

@@ -18,6 +18,7 @@ from outbox.api.keys import ApiKeys
 from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
 from outbox.api.preferences import Preferences
+from outbox.api.privacy import Privacy
 from outbox.api.problems import HANDLERS
 from outbox.api.quotas import Told
 from outbox.api.recipients import Recipients
@@ -58,6 +59,7 @@ def create_app(settings: Settings, pool: Pool, health: Health, nodes: Nodes | No
             *Recipients(settings, pool).routes(),
             *Suppressions(settings, pool).routes(),
             *Statistics(settings, pool, nodes).routes(),
+            *Privacy(settings, pool).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,

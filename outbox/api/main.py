@@ -1,4 +1,4 @@
-"""The API as a process: a pool, Redis, a look at Postgres every second, and the server, until asked to stop."""
+"""The API as a process: a pool, Redis, a look at Postgres every second, erasures, the server, until asked to stop."""
 
 import asyncio
 import gc
@@ -9,6 +9,8 @@ from db.pool import Pool, open_pool
 from outbox.api.app import create_app
 from outbox.api.audit_log import AuditLog
 from outbox.api.guard import Guard
+from outbox.erasure.eraser import Eraser
+from outbox.erasure.streams import Streams
 from outbox.log import get
 from outbox.nodes import Nodes
 from outbox.probes import Health, serve
@@ -47,6 +49,7 @@ async def main(settings: Settings, stop: Stop) -> None:
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     pool = await open_pool(settings.database, name="api")
     nodes = Nodes(settings.redis, protocol=2, socket_timeout=SILENCE_SECONDS)
+    eraser = Eraser(settings, pool, Streams(nodes, settings.keys))
     pulse, health = Pulse(pool), Health()
     health.add("postgres", pulse.check)
     log.info("api.started", host=settings.host, port=settings.api_port)
@@ -54,6 +57,7 @@ async def main(settings: Settings, stop: Stop) -> None:
     guard: Guard = app.state.guard
     steps = {
         "api.ping": pulse.step,
+        "api.erasures": eraser.step,
         "api.keys_used": guard.keyring.touch,
         "api.audit_prune": AuditLog(settings, pool).prune,
     }

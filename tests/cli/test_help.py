@@ -10,7 +10,7 @@ from tests.cli.conftest import Command
 COMMANDS = [
     *("up", "down", "logs", "reset", "send", "status", "token"),
     *("migrate", "api", "relay", "worker", "gateway", "mailsink", "doubles"),
-    *("dlq list", "dlq redrive"),
+    *("dlq list", "dlq redrive", "user export", "user erase"),
     *("key create", "key list", "key revoke"),
 ]
 # What a help text must not wait for.

@@ -10,6 +10,7 @@ from db import (
     browse,
     dead,
     delivery,
+    erasure,
     inbox,
     inbox_pages,
     notifications,
@@ -29,7 +30,7 @@ from db.statistics import Grouping
 from relay.look import TICK_BYTES, TICK_ROWS
 from relay.quick import QUICK_BYTES, QUICK_ROWS
 from relay.relay import BY_INDEX
-from tests.db.seeded import FIRST_XID, ROWS_PER_XID, SOLO_ROWS, SOLO_XID, TAIL, uuid
+from tests.db.seeded import FIRST_XID, ROWS_PER_XID, SOLO_ROWS, SOLO_XID, TAIL, USER_ITEMS, uuid
 
 Call = Callable[[Connection, int], Awaitable[Any]]
 LOG, TICKS, TICK_MS, DUE = "outbox_xid_id_idx", "relay_ticks_pkey", "relay_ticks_ms", "scheduled_due_at"
@@ -171,7 +172,7 @@ def digests(size: int) -> list[UUID]:
 
 PREFERENCES = "user_channel_prefs_pkey"
 CLAIM = {NOTIFICATIONS, DELIVERIES, PREFERENCES}
-CONTACT = {"recipients_pkey", "suppressions_pkey"}
+CONTACT = {"recipients_pkey", "suppressions_pkey", "veiled_suppressions_pkey"}
 WORKER = [
     Hot("claim", lambda c, n: claim(c, n - TAIL + 1, "inapp"), CLAIM, 4 * BATCH, sorts=3),
     Hot("claim_email", lambda c, n: claim(c, n - TAIL + 1, "email"), CLAIM | CONTACT, 8 * BATCH, sorts=3),
@@ -207,6 +208,23 @@ WORKER = [
         sorts=1,
     ),
     Hot("inbox_counts", lambda c, n: delivery.inbox_counts(c, ["u1", "heavy"]), {COUNTERS}, 2),
+]
+
+ERASURE = [
+    Hot("log_edge", lambda c, n: erasure.log_edge(c, FIRST_XID + 50, 500), {LOG}, 501),
+    Hot(
+        "pick",
+        lambda c, n: c.fetch(erasure.SQL["pick"], "u7", 200),
+        {"notifications_user_id"},
+        USER_ITEMS + 1,
+        sorts=1,
+    ),
+    Hot(
+        "forget_actor",
+        lambda c, n: erasure.forget_actor(c, "u7", 100),
+        {"notifications_actor_user_id", NOTIFICATIONS},
+        1,
+    ),
 ]
 
 HEAVY, ITEMS = "heavy", {INBOX, NOTIFICATIONS}
@@ -393,4 +411,4 @@ OTHERS = [
         201,
     ),
 ]
-HOT = RELAY + WORKER + GATEWAY + SMS + PUSHING + BROWSING + OTHERS
+HOT = RELAY + WORKER + ERASURE + GATEWAY + SMS + PUSHING + BROWSING + OTHERS

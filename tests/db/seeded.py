@@ -72,6 +72,8 @@ SELECT 'u' || i, 'u' || i || '@example.org' FROM generate_series(0, $1 / 4) i;
 INSERT INTO notify.user_channel_prefs (user_id, channel) SELECT user_id, 'email' FROM notify.recipients;
 INSERT INTO notify.suppressions (channel, address, reason)
 SELECT 'email', 'gone' || i || '@example.org', 'bounce' FROM generate_series(1, $1 / 4) i;
+INSERT INTO notify.veiled_suppressions (channel, veil, reason, created_at)
+SELECT 'email', sha256(int8send(i)), 'bounce', now() FROM generate_series(1, $1 / 4) i;
 
 -- Closed digests of ten each.
 INSERT INTO notify.digests (id, user_id, channel, key, closes_at, closed_at)

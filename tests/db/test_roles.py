@@ -57,10 +57,10 @@ async def grants(admin: Connection, role: str) -> dict[str, set[str]]:
 
 
 async def test_a_producer_may_insert_its_columns_and_nothing_else(admin: Connection) -> None:
-    assert await grants(admin, "outbox_producer") == {}
+    assert await grants(admin, "outbox_producer") == {"outboxevent": {"INSERT"}}
     rows = await admin.fetch(
         "SELECT table_name, column_name, privilege_type FROM information_schema.column_privileges"
-        " WHERE table_schema = 'notify' AND grantee = 'outbox_producer'"
+        " WHERE table_schema = 'notify' AND grantee = 'outbox_producer' AND table_name <> 'outboxevent'"
     )
     assert {tuple(row) for row in rows} == {("outbox", column, "INSERT") for column in PRODUCER_COLUMNS}
 
@@ -98,6 +98,8 @@ async def test_the_service_may_not_rewrite_the_log(pool: asyncpg.Pool, admin: Co
     everything = await grants(admin, "outbox_app")
     assert everything.pop("outbox") == {"SELECT", "INSERT", "DELETE"}
     assert everything.pop("audit_log") == {"SELECT", "INSERT"}
+    assert everything.pop("veil_key") == {"SELECT"}
+    assert "outboxevent" not in everything
     assert everything.pop("api_keys") == {"SELECT", "INSERT", "UPDATE"}
     for table, privileges in everything.items():
         if table == "alembic_version":
@@ -129,6 +131,7 @@ async def test_a_reader_reads_everything_and_writes_nothing(admin: Connection, d
     found = await grants(admin, "outbox_readonly")
     assert {"notifications", "outbox", "deliveries", "relay_ticks"} <= found.keys()
     assert set().union(*found.values()) == {"SELECT"}
+    assert "veil_key" not in found, "with it, veiled addresses could be guessed"
     reader = await asyncpg.connect(database.readonly)
     try:
         assert await reader.fetchval("SELECT count(*) FROM notify.notifications") == 0

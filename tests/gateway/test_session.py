@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from db.inbox import Counters, Standing
 from gateway.protocol import Arrived, Changed, Notification, Outgoing, ServerFrame, Synced, Welcome, arrived
 from gateway.session import FIRST, HELD, PAGE, Session
+from outbox.erasure.streams import LOOK_AGAIN
 from outbox.inbox import InboxChange, InboxItem
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -299,3 +300,20 @@ def test_an_inbox_that_went_back_in_time_starts_afresh() -> None:
     [welcome] = session.begin(Counters(last_seq=4, unread=4, version=4))
     assert isinstance(welcome, Welcome)
     assert not welcome.resumed
+
+
+def test_a_client_of_an_inbox_that_was_erased_begins_anew() -> None:
+    """Its counters are gone: whoever comes back under the same id starts at the first item of a new one."""
+    session = Session("ada", 9)
+    session.begin(Counters(9, 3, 40))
+    session.page([])
+    assert session.hint(LOOK_AGAIN) == []
+    assert session.behind
+    session.start()
+    assert session.begin(Counters()) == [
+        Welcome(user_id="ada", unread=0, version=0, last_seq=0, resumed=False)
+    ]
+    assert session.page([]) == [Synced(last_seq=0, unread=0, version=0)]
+    change = InboxChange(version=1, last_seq=1, unread=1, item=item(1))
+    [told] = session.hint(change)
+    assert isinstance(told, Notification)

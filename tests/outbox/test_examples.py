@@ -13,7 +13,7 @@ from tests.conftest import Database
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.mark.parametrize("name", ["psycopg_order", "sqlalchemy_order"])
+@pytest.mark.parametrize("name", ["psycopg_order", "sqlalchemy_order", "django_order"])
 async def test_it_leaves_one_order_and_one_notification(
     name: str, database: Database, admin: Connection
 ) -> None:

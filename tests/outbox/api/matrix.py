@@ -27,6 +27,7 @@ BOUNCES = Row(frozenset({"producer", "bounces"}))
 OWN = Row(frozenset({"user", "producer"}), own=True)
 STAFF = Row(frozenset({"producer", "admin"}))
 OWN_OR_STAFF = Row(frozenset({"user", "producer", "admin"}), own=True)
+OWN_OR_ADMIN = Row(frozenset({"user", "admin"}), own=True)
 
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 # What stands in the places of a path. A user's is filled by whoever asks.
@@ -59,6 +60,9 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/v1/users/{user_id:path}/inbox:read-all"): OWN,
     ("POST", "/v1/users/{user_id:path}/inbox:archive-all"): OWN,
     ("GET", "/v1/recipients"): STAFF,
+    ("GET", "/v1/users/{user_id:path}/export"): OWN_OR_ADMIN,
+    ("POST", "/v1/erasures"): ADMIN,
+    ("GET", "/v1/erasures/{id}"): ADMIN,
     ("GET", "/v1/recipients/{user_id:path}"): OWN_OR_STAFF,
     ("PUT", "/v1/recipients/{user_id:path}"): STAFF,
     ("PATCH", "/v1/recipients/{user_id:path}"): STAFF,

@@ -83,6 +83,7 @@ DRIVES: dict[tuple[str, str], tuple[str, Drive]] = {
         "suppression.remove",
         call("POST", "/v1/suppressions:remove", ADDRESS),
     ),
+    ("POST", "/v1/erasures"): ("user.erase", call("POST", "/v1/erasures", {"user_id": "u-1"})),
     ("POST", "/v1/api-keys"): (
         "key.make",
         call("POST", "/v1/api-keys", {"name": "k", "scopes": ["producer"]}),
