@@ -18,7 +18,7 @@ THROUGH = "through"
 
 def routes(app: Starlette) -> set[tuple[str, str]]:
     found = {
-        (method, route.path)
+        (method, route.path.replace(":bare}", "}"))
         for route in app.routes
         if isinstance(route, Route)
         for method in (route.methods or set()) - {"HEAD"}
