@@ -30,6 +30,8 @@ LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# The same as a pattern for JSON Schema, whose texts hold no surrogates.
+PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 SURROGATE = re.compile("[\ud800-\udfff]")
 NUMBER = re.compile(r"\s*[-+]?[\d.]+\s*")
 
@@ -61,6 +63,11 @@ def no_number(value: Any) -> Any:
     return value
 
 
+def whole(value: Any) -> Any:
+    """7.0 is a whole number to JSON Schema; to pydantic's strict mode it is none."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def in_calendar(value: datetime) -> datetime:
     if not EARLIEST <= value <= LATEST:
         raise ValueError("must lie between the years 2000 and 2200")
@@ -82,6 +89,11 @@ def storable(value: dict[str, Any]) -> dict[str, Any]:
         size = len(json.dumps(value, ensure_ascii=False).encode()) + further_digits(value)
         if size > PAYLOAD_BYTES:
             raise ValueError(f"must be at most {PAYLOAD_BYTES} bytes of JSON, is {size}")
+    return value
+
+
+def storable_text(value: str) -> str:
+    bound_of_text(value)
     return value
 
 
@@ -138,9 +150,20 @@ def further_digits(value: Any) -> int:
             return 0
 
 
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)]
+Printable = Annotated[
+    str, Field(min_length=1, json_schema_extra={"pattern": PRINTABLE}), AfterValidator(printable)
+]
+Name = Annotated[Printable, Field(max_length=200)]
+Key = Annotated[Printable, Field(max_length=255)]
 ChannelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+Channels = Annotated[
+    list[ChannelName],
+    Field(min_length=1, max_length=16, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(distinct),
+]
 Moment = Annotated[AwareDatetime, BeforeValidator(no_number), AfterValidator(in_calendar)]
+# For `read_strictly`, which refuses numbers itself, and takes no text for a time that a validator has looked at.
+StrictMoment = Annotated[AwareDatetime, AfterValidator(in_calendar)]
 
 
 class Notification(BaseModel):
@@ -155,17 +178,13 @@ class Notification(BaseModel):
     )
     user_id: Name = Field(description="Who is told: the producer's own id of the user.")
     actor_user_id: Name | None = Field(None, description="Who did it, where it was a person.")
-    channels: Annotated[list[ChannelName], Field(min_length=1, max_length=16), AfterValidator(distinct)] = (
-        Field(["inapp"], description="By which channels, each once.")
-    )
+    channels: Channels = Field(["inapp"], description="By which channels, each once.")
     payload: Annotated[dict[str, Any], AfterValidator(storable)] = Field(
         default_factory=dict,
         description="Whatever the templates and the clients need; at most 64 KiB.",
     )
     template_name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
-    dedup_key: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(printable)] | None = Field(
-        None, description="A repeat of the same key is dropped."
-    )
+    dedup_key: Key | None = Field(None, description="A repeat of the same key is dropped.")
     priority: Priority = Priority.NORMAL
     deliver_at: Moment | None = Field(None, description="Not before this moment.")
     expires_at: Moment | None = Field(None, description="Not after this moment.")
@@ -174,21 +193,21 @@ class Notification(BaseModel):
         pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
         description="W3C trace context of the cause.",
     )
-    digest_key: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(printable)] | None = Field(
+    digest_key: Key | None = Field(
         None, description="What has the same key for the same user is collected and told in one message."
     )
-    digest_window: int | None = Field(
-        None, ge=1, le=604_800, description="For how many seconds, from the first on. With digest_key only."
+    digest_window: Annotated[int, Field(ge=1, le=604_800, strict=True), BeforeValidator(whole)] | None = (
+        Field(None, description="For how many seconds, from the first on. With digest_key only.")
     )
-    escalate_after: int | None = Field(
-        None,
-        ge=1,
-        le=2_592_000,
-        description="In-app first; the other channels so many seconds later, and only if it is unread then.",
+    escalate_after: Annotated[int, Field(ge=1, le=2_592_000, strict=True), BeforeValidator(whole)] | None = (
+        Field(
+            None,
+            description="In-app first; the other channels so many seconds later, and only if it is unread then.",
+        )
     )
-    escalate_channels: (
-        Annotated[list[ChannelName], Field(min_length=1, max_length=16), AfterValidator(distinct)] | None
-    ) = Field(None, description="Which ones wait; left out, all but in-app. With escalate_after only.")
+    escalate_channels: Channels | None = Field(
+        None, description="Which ones wait; left out, all but in-app. With escalate_after only."
+    )
 
     @field_validator("expires_at")
     @classmethod

@@ -7,13 +7,25 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+
+from outbox.envelope import whole
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = get_args(Day)
 UNITS = {"s": 1, "second": 1, "m": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86_400, "day": 86_400}
 UNITS |= {"w": 604_800, "week": 604_800}
 DURATION = re.compile(r"([0-9]{1,9})\s*([a-z]+?)s?")
+# The same for JSON Schema, as far as it is told: longer ones are rather given in another unit.
+SPOKEN = r"^([1-9][0-9]? ?([smhd]|(second|minute|hour|day)s?)|[1-9] ?(w|weeks?))$"
 CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 YEAR_SECONDS = 366 * 86_400
 
@@ -27,7 +39,7 @@ def seconds(value: Any) -> Any:
         return int(found[1]) * UNITS[found[2]]
     if isinstance(value, bool):
         raise ValueError("must be seconds")
-    return value
+    return whole(value)
 
 
 def clock(value: Any) -> Any:
@@ -46,8 +58,24 @@ def known_zone(name: str) -> str:
     return name
 
 
-Seconds = Annotated[int, BeforeValidator(seconds), Field(ge=1, le=YEAR_SECONDS)]
-Clock = Annotated[time, BeforeValidator(clock)]
+Seconds = Annotated[
+    int,
+    Field(ge=1, le=YEAR_SECONDS),
+    BeforeValidator(seconds),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": YEAR_SECONDS},
+                {"type": "string", "pattern": SPOKEN, "examples": ["10 minutes"]},
+            ]
+        }
+    ),
+]
+Clock = Annotated[
+    time,
+    BeforeValidator(clock),
+    WithJsonSchema({"type": "string", "pattern": f"^{CLOCK.pattern}$", "examples": ["22:00"]}),
+]
 Zone = Annotated[str, AfterValidator(known_zone)]
 # An event type, all that begin with "order." or "order:", or all there are. As notify.user_channel_prefs has it.
 Pattern = Annotated[
@@ -69,7 +97,8 @@ class QuietHours(Part):
 
     begin: Clock = Field(alias="from")
     end: Clock = Field(alias="to")
-    days: frozenset[Day] = Field(frozenset(DAYS), min_length=1)
+    # A day that stands twice does no harm.
+    days: frozenset[Day] = Field(frozenset(DAYS), min_length=1, json_schema_extra={"uniqueItems": False})
 
     @model_validator(mode="after")
     def leaves_some_time(self) -> Self:
@@ -82,7 +111,7 @@ class Cap(Part):
     """At most `count` in a window of `per` seconds, which begins with the first. What is more waits for its end, or is
     told in one digest then."""
 
-    count: int = Field(ge=1, le=1_000_000)
+    count: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(whole)]
     per: Seconds
     then: Literal["defer", "digest"] = "defer"
 

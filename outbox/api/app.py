@@ -17,6 +17,7 @@ from outbox.api.inbox import Inbox
 from outbox.api.keys import ApiKeys
 from outbox.api.metrics import Measured
 from outbox.api.notifications import Notifications
+from outbox.api.openapi.routes import Docs
 from outbox.api.preferences import Preferences
 from outbox.api.privacy import Privacy
 from outbox.api.problems import HANDLERS
@@ -60,10 +61,12 @@ def create_app(settings: Settings, pool: Pool, health: Health, nodes: Nodes | No
             *Suppressions(settings, pool).routes(),
             *Statistics(settings, pool, nodes).routes(),
             *Privacy(settings, pool).routes(),
+            *Docs(settings).routes(),
             *health.routes(),
         ],
         exception_handlers=HANDLERS,
         middleware=[Middleware(Measured), Middleware(Cors, settings), Middleware(Told)],
     )
+    app.router.redirect_slashes = False  # /v1/notifications/ is no other name of anything
     app.state.guard, app.state.gathering = guard, gathering
     return app

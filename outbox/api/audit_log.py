@@ -15,6 +15,7 @@ from outbox.api.contract import Contract, Endpoint
 from outbox.api.notifications import ACQUIRE_SECONDS, PrettyResponse
 from outbox.api.reading import read
 from outbox.audit import UNSTORABLE, pseudonym
+from outbox.envelope import Moment
 from outbox.log import get
 from outbox.settings import Settings
 from outbox.tokens import Scope, Via
@@ -36,8 +37,8 @@ class Listing(BaseModel):
     action: Annotated[str, Field(max_length=100)] | None = None
     target: Annotated[str, Field(max_length=300)] | None = None
     about: Annotated[str, Field(max_length=500)] | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 class Shown(BaseModel):

@@ -1,10 +1,10 @@
 """The routes of /v1/channels: channels are rows, and workers notice within a second what has changed."""
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import asyncpg
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,11 +16,12 @@ from outbox.api.body import parse_object, read_json_bytes
 from outbox.api.contract import Contract, Endpoint, caller
 from outbox.api.etags import IF_MATCH, wanted_version
 from outbox.api.notifications import ACQUIRE_SECONDS, PrettyResponse
+from outbox.api.openapi.schemas import nothing_null
 from outbox.api.problems import ProblemError, refused
 from outbox.api.reading import read
 from outbox.audit import record
 from outbox.channel_config import broken_rules, without_secrets
-from outbox.envelope import ChannelName
+from outbox.envelope import ChannelName, whole
 from outbox.errors import InvalidNotificationError
 from outbox.settings import Settings
 from outbox.tokens import Scope
@@ -28,6 +29,9 @@ from outbox.tokens import Scope
 BODY_BYTES = 64 * 1024
 CONFIG_DEPTH = 8
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+Attempts = Annotated[int, Field(ge=1, le=100), BeforeValidator(whole)]
+OnUnknown = Literal["resend", "hold", "ask"]
+ASKABLE = frozenset({"sms"})  # the kinds whose providers tell afterwards what became of a message
 
 
 class Body(BaseModel):
@@ -44,17 +48,19 @@ class Added(Body):
     kind: Literal["webhook"] = "webhook"
     config: dict[str, Any] = {}
     enabled: bool = True
-    max_attempts: int = Field(8, ge=1, le=100)
+    max_attempts: Attempts = 8
     on_unknown: Literal["resend", "hold"] = "resend"
 
 
 class Changed(Body):
-    """PATCH /v1/channels/{name}: a config is given whole."""
+    """PATCH /v1/channels/{name}: a config is given whole, and what is to stay is left out."""
+
+    model_config = ConfigDict(json_schema_extra=nothing_null)
 
     config: dict[str, Any] | None = None
     enabled: bool | None = None
-    max_attempts: int | None = Field(None, ge=1, le=100)
-    on_unknown: Literal["resend", "hold"] | None = None
+    max_attempts: Attempts | None = None
+    on_unknown: OnUnknown | None = None
 
 
 class Shown(BaseModel):
@@ -65,7 +71,7 @@ class Shown(BaseModel):
     enabled: bool
     config: dict[str, Any]
     max_attempts: int
-    on_unknown: Literal["resend", "hold"]
+    on_unknown: OnUnknown
     version: int
     updated_at: AwareDatetime
 
@@ -75,14 +81,29 @@ class Listed(BaseModel):
 
 
 ADMIN = (Scope.ADMIN,)
-ADD = Contract("add_channel", "Add a channel", {201: Shown}, ADMIN, body=Added, problems=(409,))
+ETAG = {"ETag": "Its version, for If-Match."}
+ITS_NAME = {"name": "$response.body#/name"}
+SEEN = {"name": "$request.path.name", "If-Match": "$response.header.ETag"}
+ADD = Contract(
+    *("add_channel", "Add a channel", {201: Shown}, ADMIN),
+    body=Added,
+    problems=(409,),
+    sends=ETAG | {"Location": "Where it is."},
+    links={"show_channel": ITS_NAME, "remove_channel": ITS_NAME | {"If-Match": "$response.header.ETag"}},
+)
 LIST = Contract("list_channels", "List channels", {200: Listed}, ADMIN)
-SHOW = Contract("show_channel", "Show a channel", {200: Shown}, ADMIN, problems=(404,))
+SHOW = Contract(
+    *("show_channel", "Show a channel", {200: Shown}, ADMIN),
+    problems=(404,),
+    sends=ETAG,
+    links={"change_channel": SEEN, "remove_channel": SEEN},
+)
 CHANGE = Contract(
     *("change_channel", "Change, enable or disable a channel", {200: Shown}, ADMIN),
     body=Changed,
     headers=IF_MATCH,
     problems=(404, 412, 428),
+    sends=ETAG,
 )
 REMOVE = Contract(
     *("remove_channel", "Remove a channel that nothing was sent to", {204: None}, ADMIN),
@@ -107,6 +128,7 @@ class Channels:
         ]
 
     async def add(self, request: Request) -> Response:
+        """Of kind webhook: of every other there is the one that the schema brings. Workers notice within a second."""
         body = read(Added, parse_object(await read_json_bytes(request, BODY_BYTES)))
         check_config(body.kind, body.config)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
@@ -121,6 +143,7 @@ class Channels:
         return shown(added, 201, {"Location": location})
 
     async def list(self, request: Request) -> Response:
+        """Enabled or not. Secrets in their configs are left out."""
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             every = await channels.all_channels(conn)
         return PrettyResponse({"channels": [described(channel) for channel in every]})
@@ -129,6 +152,7 @@ class Channels:
         return shown(await self.find(request.path_params["name"]))
 
     async def change(self, request: Request) -> Response:
+        """What is left out stays as it is; a config is given whole."""
         name, version = request.path_params["name"], wanted_version(request)
         document = parse_object(await read_json_bytes(request, BODY_BYTES))
         refuse_null(document)
@@ -136,6 +160,8 @@ class Channels:
         found = await self.find(name)
         if body.config is not None:
             check_config(found.kind, body.config)
+        if body.on_unknown == "ask" and found.kind not in ASKABLE:
+            raise refused(InvalidNotificationError("on_unknown", f"{found.kind} has nobody to ask"))
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             changed = await channels.change(conn, Change(name, version, **body.model_dump()))
             if changed:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -11,8 +12,17 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as ASGIScope
 
 from outbox import audit
+from outbox.api.reading import check_query
 from outbox.tokens import Identity, Scope
 
+
+class Bare(StringConvertor):
+    """`{name:bare}` ends before the colon of an action: email/welcome:preview is no template's name."""
+
+    regex = "[^/:]+"
+
+
+register_url_convertor("bare", Bare())
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -42,6 +52,8 @@ class Contract:
     path: type[BaseModel] | None = None  # parameters of the path whose names do not say what they are
     takes: str = "application/json"  # the media type of a body; without a model it is taken as it is
     gives: str = "application/json"  # the media type of a good answer
+    # Where one may go from a good answer: operation, and its parameters as OpenAPI's runtime expressions.
+    links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def acts(self, method: str) -> bool:
         by_scope = method != "GET" and self.scopes == (Scope.ADMIN,)
@@ -56,12 +68,15 @@ class Endpoint(Route):
         async def guarded(request: Request) -> Response:
             guard = request.app.state.guard
             request.state.caller = await guard.admit(request, contract)
+            if contract.scopes:  # what others call, or click, may carry more than we know of
+                check_query(request.query_params, contract.query)
             if not contract.acts(method):
                 return await handler(request)
             entry = audit.begin(request.headers.get("x-request-id"))
             return guard.audited(entry, await handler(request))  # type: ignore[no-any-return]  # state has no types
 
         super().__init__(path, guarded, methods=[method], name=contract.id)
+        self.method = method
         self.app = served(guarded)
         self.contract = contract
         self.handler = handler

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -19,8 +19,9 @@ from db.pool import Executor, Pool
 from outbox.api.body import parse_object, read_json_bytes
 from outbox.api.contract import Contract, Endpoint, caller
 from outbox.api.problems import refused
-from outbox.api.reading import read
+from outbox.api.reading import read, read_strictly
 from outbox.audit import record
+from outbox.envelope import ChannelName, Moment, Name, StrictMoment, whole
 from outbox.errors import InvalidNotificationError
 from outbox.settings import Settings
 from outbox.tokens import Scope
@@ -34,10 +35,10 @@ class Choice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    channel: str | None = None
-    error_class: str | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    channel: ChannelName | None = None
+    error_class: Name | None = None
+    since: StrictMoment | None = None
+    until: StrictMoment | None = None
     notification_id: UUID | None = None
 
     def filter(self, *, closed: bool = False) -> dead.Filter:
@@ -46,7 +47,14 @@ class Choice(BaseModel):
         )
 
 
-class Listing(Choice):
+class Counting(Choice):
+    """The same in a query, where everything is text."""
+
+    since: Moment | None = None
+    until: Moment | None = None
+
+
+class Listing(Counting):
     """The query of a list. `closed`: those redriven or discarded, too."""
 
     closed: bool = False
@@ -61,7 +69,7 @@ class Treatment(BaseModel):
 
     ids: Annotated[list[UUID], Field(min_length=1, max_length=1000)] | None = None
     filter: Choice | None = None
-    limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    limit: Annotated[int, Field(ge=1, le=10_000), BeforeValidator(whole)] = 1000
     dry_run: bool = False
     per_second: Annotated[float, Field(gt=0, le=10_000)] | None = None
 
@@ -141,8 +149,11 @@ class Treated(BaseModel):
 
 ADMIN = (Scope.ADMIN,)
 PATH = "/v1/dead-letters"
-LIST = Contract("list_dead_letters", "List dead letters", {200: Listed}, ADMIN, query=Listing)
-COUNT = Contract("count_dead_letters", "Count dead letters by kind", {200: Counted}, ADMIN, query=Choice)
+LIST = Contract(
+    *("list_dead_letters", "List dead letters", {200: Listed}, ADMIN),
+    query=Listing,
+)
+COUNT = Contract("count_dead_letters", "Count dead letters by kind", {200: Counted}, ADMIN, query=Counting)
 REDRIVE = Contract(
     "redrive_dead_letters", "Send dead letters on their way again", {200: Treated}, ADMIN, body=Treatment
 )
@@ -178,7 +189,7 @@ class DeadLetters:
         return private({"dead_letters": list(map(shown, page)), "next_cursor": cursor})
 
     async def count(self, request: Request) -> Response:
-        query = read(Choice, dict(request.query_params))
+        query = read(Counting, dict(request.query_params))
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             kinds = await dead.count_dead(conn, query.filter())
         return private({"total": sum(kind.letters for kind in kinds), "kinds": list(map(asdict, kinds))})
@@ -197,7 +208,7 @@ class DeadLetters:
         how: Callable[[Executor, dead.Filter | Sequence[UUID], Order], Awaitable[Sequence[dead.Treated]]],
         action: str,
     ) -> Response:
-        asked = read(Treatment, parse_object(await read_json_bytes(request, BODY_BYTES)))
+        asked = read_strictly(Treatment, parse_object(await read_json_bytes(request, BODY_BYTES)))
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             answers = await how(conn, asked.which, asked.order)
             outcome = Counter(item.answer.name.lower() for item in answers)

@@ -1,10 +1,10 @@
 """The routes of /v1/users/{user_id}/devices: whom a push goes to. An app says its token after each start."""
 
 import re
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -26,16 +26,35 @@ TOKENS = {
     Platform.APNS: re.compile(r"(?:[0-9A-Fa-f]{2}){16,200}"),
     Platform.FCM: re.compile(r"[0-9A-Za-z_:.~=+-]{1,2000}"),
 }
+
+
+def whole(pattern: re.Pattern[str]) -> str:
+    return f"^{pattern.pattern}$"
+
+
 SHAPES = {Platform.APNS: "hexadecimal", Platform.FCM: "1 to 2000 of the characters A-Z a-z 0-9 _ : . ~ = + -"}
 
 
-class Given(BaseModel):
-    """A device as an app tells it; the rules are those of `read`."""
+class Apns(BaseModel):
+    """A token of APNs is a number."""
 
     model_config = ConfigDict(extra="forbid")
 
-    platform: Platform
-    token: str
+    platform: Literal[Platform.APNS]
+    token: str = Field(pattern=whole(TOKENS[Platform.APNS]))
+
+
+class Fcm(BaseModel):
+    """A token of FCM is opaque."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    platform: Literal[Platform.FCM]
+    token: str = Field(pattern=whole(TOKENS[Platform.FCM]))
+
+
+class Given(RootModel[Annotated[Apns | Fcm, Field(discriminator="platform")]]):
+    """A device as an app tells it; `read` names what is wrong."""
 
 
 class Shown(BaseModel):
@@ -53,7 +72,12 @@ class Listed(BaseModel):
 
 OWN = (Scope.USER, Scope.PRODUCER)
 LIST = Contract("list_devices", "List a user's devices", {200: Listed}, OWN, own=True)
-PUT = Contract("register_device", "Register a device", {200: Shown}, OWN, own=True, body=Given)
+PUT = Contract(
+    *("register_device", "Register a device", {200: Shown}, OWN),
+    own=True,
+    body=Given,
+    links={"forget_device": {"user_id": "$request.path.user_id", "token": "$response.body#/token"}},
+)
 DELETE = Contract("forget_device", "Forget a device", {204: None}, OWN, own=True)
 CLEAR = Contract("forget_devices", "Forget all devices of a user", {204: None}, OWN, own=True)
 
@@ -92,9 +116,11 @@ class Devices:
 
     async def delete(self, request: Request) -> Response:
         """204 whether it was there or not."""
-        user_id = self.user(request)
+        user_id, token = self.user(request), request.path_params["token"]
+        if not TOKENS[Platform.FCM].fullmatch(token):  # which of APNs' would be, too
+            raise invalid(InvalidNotificationError("token", f"must be {SHAPES[Platform.FCM]}"))
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
-            await push.unregister(conn, user_id, spellings(request.path_params["token"]))
+            await push.unregister(conn, user_id, spellings(token))
         return Response(status_code=204)
 
     async def clear(self, request: Request) -> Response:

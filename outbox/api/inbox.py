@@ -29,7 +29,7 @@ from outbox.tokens import Scope
 
 BODY_BYTES = 64 * 1024
 LOOK = 2000  # how far one page looks for items that fit
-LAST = 2**63 - 1
+LAST = 2**53 - 1  # what JSON can say everywhere (RFC 7493 §2.2); a seq is far from it
 READERS = (Scope.USER, Scope.PRODUCER)
 NO_STORE = {"Cache-Control": "no-store"}
 

@@ -106,6 +106,12 @@ class Made(Shown):
     key: str
 
 
+class Place(BaseModel):
+    """Which key, by its path."""
+
+    id: Annotated[str, Field(pattern=ID)]
+
+
 class Listing(BaseModel):
     """The query of a list. `over`: those revoked or expired, too."""
 
@@ -122,16 +128,25 @@ class Listed(BaseModel):
 
 
 ADMIN = (Scope.ADMIN,)
-MAKE = Contract("make_api_key", "Make an API key", {201: Made}, ADMIN, body=Wanted)
+ETAG = {"ETag": "Its version, for If-Match."}
+MAKE = Contract(
+    *("make_api_key", "Make an API key", {201: Made}, ADMIN),
+    body=Wanted,
+    sends=ETAG | {"Location": "Where it is."},
+)
 LIST = Contract("list_api_keys", "List API keys", {200: Listed}, ADMIN, query=Listing)
-SHOW = Contract("show_api_key", "Show an API key", {200: Shown}, ADMIN, problems=(404,))
+SHOW = Contract(
+    "show_api_key", "Show an API key", {200: Shown}, ADMIN, path=Place, problems=(404,), sends=ETAG
+)
 CHANGE = Contract(
     *("change_api_key", "Change an API key", {200: Shown}, ADMIN),
+    path=Place,
+    sends=ETAG,
     body=Changed,
     headers=etags.IF_MATCH,
     problems=(404, 409, 412, 428),
 )
-REVOKE = Contract("revoke_api_key", "Revoke an API key", {204: None}, ADMIN, problems=(404,))
+REVOKE = Contract("revoke_api_key", "Revoke an API key", {204: None}, ADMIN, path=Place, problems=(404,))
 
 
 class ApiKeys:

@@ -57,12 +57,14 @@ PRODUCER = (Scope.PRODUCER,)
 LOCATION = {"Location": "Where to follow the notification."}
 REPLAYED = {"Idempotent-Replayed": "true where nothing new was made, as the dedup_key was known."}
 TRACE = {"traceparent": "The caller's trace context (W3C), for those that give none of their own."}
+ITS_ID = {"id": "$response.body#/id"}
 CREATE = Contract(
     *("create_notification", "Notify somebody", {202: Linked}, PRODUCER),
     limited=True,
     body=Notification,
     headers=TRACE | {KEY_HEADER: "The dedup_key, for those that would rather give it here."},
     sends=LOCATION | REPLAYED,
+    links={"show_notification": ITS_ID, "cancel_notification": ITS_ID},
 )
 CREATE_BATCH = Contract(
     *("create_notifications", f"Notify up to {BATCH} times at once", {202: Taken}, PRODUCER),
@@ -98,8 +100,8 @@ class Notifications:
         return [
             Endpoint("POST", "/v1/notifications", self.create, CREATE),
             Endpoint("POST", "/v1/notifications:batch", self.create_batch, CREATE_BATCH),
-            Endpoint("GET", "/v1/notifications/{id}", self.show, SHOW),
-            Endpoint("DELETE", "/v1/notifications/{id}", self.cancel, CANCEL),
+            Endpoint("GET", "/v1/notifications/{id:bare}", self.show, SHOW),
+            Endpoint("POST", "/v1/notifications/{id:bare}:cancel", self.cancel, CANCEL),
         ]
 
     async def create(self, request: Request) -> Response:
@@ -134,7 +136,8 @@ class Notifications:
         return PrettyResponse(status.describe(dict(row)), headers={"Cache-Control": "no-store"})
 
     async def cancel(self, request: Request) -> Response:
-        """Each channel says whether that was in time. Safe to repeat."""
+        """Each channel says whether that was in time. Safe to repeat. It stays to be looked at, which is why this is no
+        DELETE."""
         identity = parse_id(request.path_params["id"])
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             hidden = caller(request).limits and await self.hidden(conn, identity, caller(request))

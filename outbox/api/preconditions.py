@@ -6,7 +6,8 @@ from typing import Any
 
 from starlette.requests import Request
 
-from outbox.api.problems import ProblemError
+from outbox.api.problems import ProblemError, refused
+from outbox.errors import InvalidNotificationError
 
 HEADERS = {
     "If-Match": "The ETag that GET gave: change it only if it is still that; * only if there is one.",
@@ -22,7 +23,11 @@ def etag(content: Any) -> str:
 
 
 def only_new(request: Request) -> bool:
-    return request.headers.get("if-none-match", "").strip() == "*"
+    """Raises ProblemError, 422, for what only a GET could ask."""
+    given = request.headers.get("if-none-match")
+    if given is not None and given.strip() != "*":
+        raise refused(InvalidNotificationError("If-None-Match", "must be *"))
+    return given is not None
 
 
 def check(request: Request, current: str | None) -> None:

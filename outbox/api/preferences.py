@@ -13,7 +13,7 @@ from db.preferences import Preference
 from outbox.api.body import parse_object, read_json_bytes
 from outbox.api.contract import Contract, Endpoint
 from outbox.api.problems import refused
-from outbox.api.reading import read
+from outbox.api.reading import read_strictly
 from outbox.envelope import ChannelName, printable
 from outbox.errors import InvalidNotificationError
 from outbox.restraints import Constraints, Pattern
@@ -106,7 +106,7 @@ class Preferences:
     async def replace(self, request: Request) -> Response:
         """These are all there are from now on. The nearest to an event type wins."""
         user_id = user_of(request)
-        wishes = read(Wishes, parse_object(await read_json_bytes(request, BODY_BYTES)))
+        wishes = read_strictly(Wishes, parse_object(await read_json_bytes(request, BODY_BYTES)))
         rows = [wish.row for wish in wishes.preferences]
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             try:

@@ -7,9 +7,11 @@ from http import HTTPStatus
 from uuid import uuid4
 
 import asyncpg
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ExceptionHandler
 
 from outbox.errors import InvalidNotificationError, OutboxError
@@ -34,6 +36,21 @@ OUTAGES: tuple[type[Exception], ...] = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.TransactionRollbackError,
 )
+
+
+class BrokenRule(BaseModel):
+    field: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[BrokenRule] = []
 
 
 @dataclass(eq=False)
@@ -86,9 +103,24 @@ async def on_broken_rule(_: Request, error: InvalidNotificationError) -> Respons
 
 async def on_http(request: Request, error: HTTPException) -> Response:
     """What the router says: no such path, no such method."""
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return other_method(request)
     kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     detail = f"{request.method} {request.url.path}: {HTTPStatus(error.status_code).description}"
     return render(ProblemError(error.status_code, kind, detail, headers=error.headers or {}))
+
+
+def other_method(request: Request) -> Response:
+    """405, or the answer to OPTIONS. The router would name the methods of one of the path's routes only."""
+    allowed = {"OPTIONS"}
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            allowed |= route.methods or set()
+    headers = {"Allow": ", ".join(sorted(allowed))}
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers=headers)
+    detail = f"{request.url.path} is not for {request.method}; it takes {headers['Allow']}."
+    return render(ProblemError(405, "method-not-allowed", detail, headers=headers))
 
 
 async def on_disconnect(_: Request, __: ClientDisconnect) -> Response:

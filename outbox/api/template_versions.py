@@ -32,7 +32,7 @@ from outbox.api.templates import (
 from outbox.audit import record
 from outbox.settings import Settings
 
-PATH = "/v1/templates/{channel}/{name}/versions/{version}"
+PATH = "/v1/templates/{channel}/{name}/versions/{version:bare}"
 
 
 class Numbered(Named):

@@ -17,10 +17,20 @@ from outbox.api.dead_letters import plain, private
 from outbox.api.intake import accept
 from outbox.api.notifications import LOCATION, Linked
 from outbox.api.problems import ProblemError, refused
-from outbox.api.reading import read
+from outbox.api.reading import read, read_strictly
 from outbox.api.suppressions import check_address
 from outbox.audit import record
-from outbox.envelope import ChannelName, Notification, Priority, printable, storable
+from outbox.envelope import (
+    PRINTABLE,
+    ChannelName,
+    Name,
+    Notification,
+    Printable,
+    Priority,
+    printable,
+    storable,
+    storable_text,
+)
 from outbox.errors import InvalidNotificationError
 from outbox.rendering import layouts
 from outbox.rendering.renderers import Rendered, Renderers, Starved
@@ -34,7 +44,12 @@ SOURCE_CHARACTERS = 65_536
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
 LOCALE = r"^([A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)?$"
 
-Source = Annotated[str, Field(max_length=SOURCE_CHARACTERS)]
+Source = Annotated[str, Field(max_length=SOURCE_CHARACTERS), AfterValidator(storable_text)]
+Line = Annotated[
+    str,
+    Field(max_length=SOURCE_CHARACTERS, json_schema_extra={"pattern": PRINTABLE}),
+    AfterValidator(printable),
+]
 Payload = Annotated[dict[str, Any], AfterValidator(storable)]
 
 
@@ -43,7 +58,7 @@ class Sources(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    subject: Annotated[Source, AfterValidator(printable)] = ""
+    subject: Line = ""
     body_text: Source = ""
     body_html: Source = ""
 
@@ -69,8 +84,8 @@ class TestSend(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    user_id: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)] | None = None
-    address: Annotated[str, Field(max_length=320), AfterValidator(printable)] | None = Field(
+    user_id: Name | None = None
+    address: Annotated[Printable, Field(max_length=320)] | None = Field(
         None, description="By e-mail and SMS only. It is kept for an hour, in the query's language."
     )
     payload: Payload = {}
@@ -149,6 +164,7 @@ class Previewed(BaseModel):
 
 
 ADMIN = (Scope.ADMIN,)
+SAME = {name: f"$response.body#/{name}" for name in ("channel", "name", "locale")}
 ETAG = {"ETag": "The number of the version in force, for If-Match."}
 LIST = Contract("list_templates", "List templates", {200: Listed}, ADMIN, query=Listing)
 SHOW = Contract(
@@ -164,11 +180,12 @@ PUBLISH = Contract(
     query=Language,
     body=Sources,
     headers={
-        "If-Match": "The ETag of the version that this one is to follow.",
+        "If-Match": "The ETag of the version that this one is to follow; without it, whatever is there.",
         "If-None-Match": "* to publish a first version only.",
     },
     problems=(409, 412),
     sends=ETAG,
+    links={"show_template": SAME, "preview_template": SAME},
 )
 PREVIEW = Contract(
     *("preview_template", "Render a template with a payload", {200: Previewed}, ADMIN),
@@ -183,6 +200,7 @@ TEST = Contract(
     path=Named,
     query=Language,
     body=TestSend,
+    problems=(404,),
     sends=LOCATION,
 )
 
@@ -194,7 +212,7 @@ class Templates:
         self.settings, self.pool = settings, pool
 
     def routes(self) -> list[Endpoint]:
-        one = "/v1/templates/{channel}/{name}"
+        one = "/v1/templates/{channel}/{name:bare}"
         return [
             Endpoint("GET", "/v1/templates", self.list, LIST),
             Endpoint("POST", one + ":preview", self.preview, PREVIEW),
@@ -224,12 +242,12 @@ class Templates:
     async def publish(self, request: Request) -> Response:
         """A new version, in force at once: 201; the same again: 200. With If-Match, only on top of that version."""
         place = place_of(request)
-        sources = read(Sources, parse_object(await read_json_bytes(request, BODY_BYTES)))
+        sources = read_strictly(Sources, parse_object(await read_json_bytes(request, BODY_BYTES)))
         await compiles(sources.template(place.name))
         draft = Draft(**asdict(place) | sources.model_dump() | {"on_top_of": if_match(request)})
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             if draft.channel not in await notifications.known_channels(conn):
-                raise refused(InvalidNotificationError("channel", f"{draft.channel!r} is not known"))
+                raise ProblemError(404, "not-found", "There is no such channel; GET /v1/channels lists them.")
             version, fresh = await publish_on_top(conn, draft)
             detail = {"locale": place.locale, "version": version, "fresh": fresh}
             await record(conn, caller(request), "template.publish", named(place), detail)
@@ -239,7 +257,7 @@ class Templates:
     async def preview(self, request: Request) -> Response:
         """The parts as they would be sent. Sends nothing."""
         place = place_of(request)
-        trial = read(Trial, parse_object(await read_json_bytes(request, BODY_BYTES)))
+        trial = read_strictly(Trial, parse_object(await read_json_bytes(request, BODY_BYTES)))
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             template = (trial.draft or await self.in_force(conn, place)).template(place.name)
             readable = layouts.for_reader(
@@ -257,9 +275,10 @@ class Templates:
     async def test(self, request: Request) -> Response:
         """To one person or address, by the road that everything takes, so its timeline says how it went."""
         place = place_of(request)
-        asked = read(TestSend, parse_object(await read_json_bytes(request, BODY_BYTES)))
+        asked = read_strictly(TestSend, parse_object(await read_json_bytes(request, BODY_BYTES)))
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             user_id = asked.user_id or await stand_in(conn, place, asked.address or "")
+            await check_place(conn, place)
             accepted = await accept(conn, trial_of(place, user_id, asked.payload))
             detail = {"locale": place.locale, "notification_id": str(accepted.id)}
             await record(conn, caller(request), "template.test", named(place), detail)
@@ -290,9 +309,20 @@ def named(place: Draft) -> str:
 
 
 def if_match(request: Request) -> int | None:
-    """The version that If-Match names; 0 for `If-None-Match: *`. Raises ProblemError."""
-    if request.headers.get("if-none-match") == "*":
-        return 0
+    """The version that If-Match names; 0 for `If-None-Match: *`; None without either. Raises ProblemError."""
+    version, fresh = named_version(request), request.headers.get("if-none-match")
+    if fresh is None:
+        return version
+    if fresh != "*":
+        raise refused(InvalidNotificationError("If-None-Match", "must be *"))
+    if version is not None:
+        raise ProblemError(
+            412, "outdated", "A template cannot be new and have a version: leave out If-Match."
+        )
+    return 0
+
+
+def named_version(request: Request) -> int | None:
     given = request.headers.get("if-match")
     if given is None:
         return None
@@ -303,6 +333,14 @@ def if_match(request: Request) -> int | None:
 
 def etag(version: int) -> str:
     return f'"{version}"'
+
+
+async def check_place(conn: Executor, place: Draft) -> None:
+    """Raises ProblemError, 404, where the path names no channel, or a template that has no language at all."""
+    if place.channel not in await notifications.known_channels(conn):
+        raise ProblemError(404, "not-found", "There is no such channel; GET /v1/channels lists them.")
+    if not await notifications.known_templates(conn, [place.name]):
+        raise ProblemError(404, "not-found", f"There is no template {place.name!r}.")
 
 
 async def stand_in(conn: Executor, place: Draft, address: str) -> str:

@@ -30,7 +30,7 @@ def banner(settings: Settings, values: Mapping[str, str], servers: Embedded) -> 
     token = issue(settings, "demo", Scope.PRODUCER, LIFETIME)
     psql = "psql" if shutil.which("psql") else str(servers.psql or "psql")
     database = servers.producer_url or settings.database
-    places = [("API", settings.public_api_url), ("mail", mail)]
+    places = [("API", f"{settings.public_api_url}/docs"), ("mail", mail)]
     channels = ["inapp", "email"]
     if port := values.get("OUTBOX_PROVIDERS_PORT"):  # the doubles run, too
         places.append(("providers", f"http://{LOOPBACK}:{port}"))

@@ -1,7 +1,8 @@
-"""The API on a real pool, spoken to over ASGI, with a producer's token."""
+"""The API on a real pool, spoken to over ASGI, with a producer's token. Every answer must be one that was promised."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from outbox.api.app import create_app
 from outbox.probes import Health
 from outbox.settings import Settings
 from outbox.tokens import Scope, issue
+from tests.outbox.api import promises
 
 
 @pytest.fixture
@@ -20,7 +22,9 @@ def token(settings: Settings) -> str:
 
 @pytest.fixture
 async def api(settings: Settings, pool: Pool, token: str) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(settings, pool, Health()), raise_app_exceptions=False)
+    app = create_app(settings, pool, Health())
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers) as client:
+        client.event_hooks = {"response": [partial(promises.check, app)]}
         yield client

@@ -37,13 +37,14 @@ PLACES = {
     "{name}": "welcome",
     "{token}": "abc",
     "{version}": "1",
+    "{file}": "docs.css",
 }
 
 TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/v1/notifications"): PRODUCER,
     ("POST", "/v1/notifications:batch"): PRODUCER,
     ("GET", "/v1/notifications/{id}"): PRODUCER,
-    ("DELETE", "/v1/notifications/{id}"): PRODUCER,
+    ("POST", "/v1/notifications/{id}:cancel"): PRODUCER,
     ("GET", "/v1/notifications"): STAFF,
     ("GET", "/v1/users/{user_id:path}/preferences"): OWN,
     ("PUT", "/v1/users/{user_id:path}/preferences"): OWN,
@@ -99,6 +100,9 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/v1/unsubscribe/{token}"): OPEN,
     ("POST", "/v1/callbacks/twilio"): SIGNED,
     ("POST", "/v1/callbacks/twilio/inbound"): SIGNED,
+    ("GET", "/openapi.json"): OPEN,
+    ("GET", "/docs"): OPEN,
+    ("GET", "/docs/{file}"): OPEN,
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
     ("GET", "/metrics"): OPEN,

@@ -53,7 +53,8 @@ async def test_redriven(as_admin: httpx.AsyncClient, admin: Connection) -> None:
     trial = await as_admin.post("/v1/dead-letters:redrive", json={"filter": {}, "dry_run": True})
     assert trial.json()["dead_letters"][0]["answer"] == "redriven"
     assert await admin.fetchval("SELECT count(*) FROM notify.scheduled") == 0
-    answer = await as_admin.post("/v1/dead-letters:redrive", json={"filter": {"channel": "email"}})
+    since = {"channel": "email", "since": "2020-01-01T00:00:00Z"}
+    answer = await as_admin.post("/v1/dead-letters:redrive", json={"filter": since})
     assert [item["answer"] for item in answer.json()["dead_letters"]] == ["redriven"]
     assert await admin.fetchval("SELECT notification_id FROM notify.scheduled") == notification_id
 
@@ -74,6 +75,9 @@ async def test_discarded_by_id(as_admin: httpx.AsyncClient, admin: Connection) -
         (lambda api: api.get("/v1/dead-letters?since=yesterday"), "since"),
         (lambda api: api.get("/v1/dead-letters?cursor=%FF"), "cursor"),
         (lambda api: api.get("/v1/dead-letters?colour=red"), "colour"),
+        (lambda api: api.get("/v1/dead-letters?until=0.5"), "until"),
+        (lambda api: api.post("/v1/dead-letters:redrive", json={"filter": {"since": 5}}), "filter.since"),
+        (lambda api: api.post("/v1/dead-letters:redrive", json={"filter": {}, "dry_run": 1}), "dry_run"),
         (lambda api: api.post("/v1/dead-letters:redrive", json={}), "body"),
         (lambda api: api.post("/v1/dead-letters:redrive", json={"ids": ["x"]}), "ids.0"),
         (lambda api: api.post("/v1/dead-letters:redrive", json={"filter": {"user": 1}}), "filter.user"),

@@ -68,7 +68,21 @@ async def test_other_paths_and_methods_are_problems_too(api: httpx.AsyncClient) 
     assert problem(await api.get("/v2"), 404, "not-found") == []
     answer = await api.delete("/v1/notifications")
     assert problem(answer, 405, "method-not-allowed") == []
-    assert answer.headers["allow"] == "POST"
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST", "of all routes of this path"
+    asked = await api.options("/v1/notifications")
+    assert (asked.status_code, asked.headers["allow"]) == (204, answer.headers["allow"])
+
+
+async def test_a_query_that_is_not_known_is_named(api: httpx.AsyncClient) -> None:
+    answer = await api.post("/v1/notifications?dry_run=1", json=ONE)
+    assert problem(answer, 422, "invalid") == [("dry_run", "is not known here; known are none")]
+    twice = await api.get("/v1/notifications?limit=1&limit=2")
+    assert problem(twice, 422, "invalid") == [("limit", "stands twice")]
+
+
+async def test_an_action_is_no_part_of_an_id(api: httpx.AsyncClient) -> None:
+    problem(await api.get("/v1/notifications/x:cancel"), 405, "method-not-allowed")
+    problem(await api.get("/v1/notifications/"), 404, "not-found")
 
 
 async def test_a_bug_is_a_500_that_says_nothing_but_where_to_look(
@@ -143,7 +157,7 @@ async def test_requests_are_counted_by_route_not_by_path(api: httpx.AsyncClient)
 
     seen = (
         ("/v1/notifications", "POST", "202"),
-        ("/v1/notifications/{id}", "GET", "422"),
+        ("/v1/notifications/{id:bare}", "GET", "422"),
         ("unmatched", "GET", "404"),
         ("unmatched", "other", "404"),
     )

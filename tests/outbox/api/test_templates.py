@@ -1,5 +1,6 @@
 """/v1/templates, for an administrator only."""
 
+import json
 from typing import Any
 
 import httpx
@@ -41,6 +42,14 @@ async def test_an_edit_is_not_lost(as_admin: httpx.AsyncClient) -> None:
     assert again.headers["etag"] == '"1"'
     problem(await as_admin.put(WELCOME, json={"subject": "x"}, headers={"If-Match": '"7"'}), 412, "outdated")
     problem(await as_admin.put(WELCOME, json={"subject": "x"}, headers={"If-Match": "W/x"}), 412, "outdated")
+    both = {"If-Match": '"1"', "If-None-Match": "*"}
+    problem(await as_admin.put(WELCOME, json={"subject": "x"}, headers=both), 412, "outdated")
+    odd = await as_admin.put(WELCOME, json={"subject": "x"}, headers={"If-None-Match": '"1"'})
+    assert problem(odd, 422, "invalid") == [("If-None-Match", "must be *")]
+
+
+async def test_a_channel_that_is_not_there_has_no_templates(as_admin: httpx.AsyncClient) -> None:
+    problem(await as_admin.put("/v1/templates/fax/welcome", json={}), 404, "not-found")
 
 
 @pytest.mark.parametrize(
@@ -49,8 +58,9 @@ async def test_an_edit_is_not_lost(as_admin: httpx.AsyncClient) -> None:
         (WELCOME, {"body_html": "a\n{% if %}"}, "template", "html line 2"),
         (WELCOME, {"subject": "a\nb"}, "subject", "control characters"),
         (WELCOME, {"colour": "red"}, "colour", "is not known here"),
+        (WELCOME, {"body_text": "a\x00b"}, "body_text", "NUL"),
+        (WELCOME, {"body_html": "\ud800"}, "body", "hex escape"),
         ("/v1/templates/email/-x", {}, "name", "should match"),
-        ("/v1/templates/fax/welcome", {}, "channel", "is not known"),
         (WELCOME + "?locale=_", {}, "locale", "should match"),
         (WELCOME + "?lang=de", {}, "lang", "is not known here"),
     ],
@@ -58,7 +68,8 @@ async def test_an_edit_is_not_lost(as_admin: httpx.AsyncClient) -> None:
 async def test_what_cannot_be_published(
     as_admin: httpx.AsyncClient, path: str, body: dict[str, Any], field: str, rule: str
 ) -> None:
-    [(name, detail)] = problem(await as_admin.put(path, json=body), 422, "invalid")
+    sent = await as_admin.put(path, content=json.dumps(body), headers={"Content-Type": "application/json"})
+    [(name, detail)] = problem(sent, 422, "invalid")
     assert name == field
     assert rule in detail
 
@@ -87,9 +98,7 @@ async def test_a_test_goes_the_road_of_all(as_admin: httpx.AsyncClient, admin: C
     row = await admin.fetchrow("SELECT event_type, template_name, channels, user_id FROM notify.outbox")
     assert row is not None
     assert tuple(row) == ("template.test", "welcome", ["email"], "ada")
-    unknown = await as_admin.post("/v1/templates/email/none:test", json={"user_id": "ada"})
-    [(field, _)] = problem(unknown, 422, "invalid-notification")
-    assert field == "template_name"
+    problem(await as_admin.post("/v1/templates/email/none:test", json={"user_id": "ada"}), 404, "not-found")
 
 
 async def test_a_producer_may_not(api: httpx.AsyncClient) -> None:
