@@ -1,11 +1,11 @@
 """GET /v1/notifications: what there is, newest first, by user, kind, channel, status and time."""
 
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 from uuid import UUID
 
 from asyncpg import Record
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,7 +18,7 @@ from outbox.api.notifications import ACQUIRE_SECONDS, PrettyResponse
 from outbox.api.paging import Page, make_cursor, moment_and_id, parse_cursor
 from outbox.api.reading import read
 from outbox.api.status import DeliveryStatus, Status
-from outbox.envelope import ChannelName, Moment, Name, Priority, printable
+from outbox.envelope import ChannelName, Key, Moment, Name, Priority
 from outbox.restraints import Pattern
 from outbox.settings import Settings
 from outbox.tokens import Scope
@@ -39,7 +39,7 @@ class Search(Page):
         None, description="Of the whole notification; with `channel`, of its delivery by that channel."
     )
     priority: Priority | None = None
-    dedup_key: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(printable)] | None = None
+    dedup_key: Key | None = None
     since: Moment | None = Field(None, description="Created at or after this moment.")
     until: Moment | None = Field(None, description="Created before this moment.")
     payload: bool = Field(False, description=f"With payloads; at most {PAYLOADS} a page then.")

@@ -6,7 +6,7 @@ What is changed here is told to the user's open sockets, as what is changed ther
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +21,7 @@ from outbox.api.contract import Contract, Endpoint, Handler
 from outbox.api.notifications import ACQUIRE_SECONDS, PrettyResponse
 from outbox.api.reading import read
 from outbox.api.users import USER, user_of
+from outbox.envelope import whole
 from outbox.inbox import InboxItem
 from outbox.inbox_hints import publish
 from outbox.nodes import Nodes
@@ -33,7 +34,7 @@ LAST = 2**53 - 1  # what JSON can say everywhere (RFC 7493 §2.2); a seq is far 
 READERS = (Scope.USER, Scope.PRODUCER)
 NO_STORE = {"Cache-Control": "no-store"}
 
-Seq = Annotated[int, Field(ge=0, le=LAST, strict=True)]
+Seq = Annotated[int, Field(ge=0, le=LAST, strict=True), BeforeValidator(whole)]
 
 
 class Search(BaseModel):

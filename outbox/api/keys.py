@@ -21,7 +21,7 @@ from outbox.api.reading import read
 from outbox.api_keys import make
 from outbox.audit import printable as as_actor
 from outbox.audit import record
-from outbox.envelope import ChannelName, distinct, printable
+from outbox.envelope import ChannelName, Printable, distinct
 from outbox.restraints import Pattern
 from outbox.settings import RATE, Settings
 from outbox.tokens import Scope
@@ -43,7 +43,7 @@ def narrow(scopes: list[str], *limits: object) -> None:
 
 
 KeyScope = Literal["producer", "bounces", "admin"]
-Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(printable)]
+Name = Annotated[Printable, Field(max_length=100)]
 Scopes = Annotated[list[KeyScope], Field(min_length=1, max_length=3), AfterValidator(distinct)]
 EventTypes = Annotated[list[Pattern], Field(min_length=1, max_length=50), AfterValidator(distinct)]
 ChannelNames = Annotated[list[ChannelName], Field(min_length=1, max_length=50), AfterValidator(distinct)]

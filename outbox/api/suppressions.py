@@ -18,7 +18,7 @@ from outbox.api.paging import Page, make_cursor, parse_cursor
 from outbox.api.problems import ProblemError, refused
 from outbox.api.reading import read
 from outbox.audit import pseudonym, record
-from outbox.envelope import ChannelName, printable
+from outbox.envelope import PRINTABLE, ChannelName, printable
 from outbox.errors import InvalidNotificationError
 from outbox.settings import Settings
 from outbox.tokens import Scope
@@ -32,11 +32,19 @@ ADDRESSES = {
 }
 
 Address = Annotated[
-    str, StringConstraints(min_length=1, max_length=320, strip_whitespace=True), AfterValidator(printable)
+    str,
+    StringConstraints(min_length=1, max_length=320, strip_whitespace=True),
+    Field(json_schema_extra={"pattern": PRINTABLE}),
+    AfterValidator(printable),
 ]
 Reason = Annotated[
     str,
-    Field(min_length=1, max_length=200, description="Shown on timelines: no personal data."),
+    Field(
+        min_length=1,
+        max_length=200,
+        description="Shown on timelines: no personal data.",
+        json_schema_extra={"pattern": PRINTABLE},
+    ),
     AfterValidator(printable),
 ]
 

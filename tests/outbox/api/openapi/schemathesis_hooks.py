@@ -135,6 +135,12 @@ def suppression(case: Request) -> None:
     body |= {"channel": "email", "address": "ada@example.com"}
 
 
+def suppressed(case: Request) -> None:
+    """Of nothing but spaces, nothing is left."""
+    if "address" in case.query:
+        case.query["address"] = "ada@example.com"
+
+
 def contact(case: Request) -> None:
     body: Any = case.body
     if body.get("email") is not None:
@@ -172,6 +178,7 @@ MEND: dict[str, Callable[[Request], None]] = {
     "mark_unread": marked,
     "archive": marked,
     "unarchive": marked,
+    "list_suppressions": suppressed,
     "add_suppression": suppression,
     "remove_suppression": suppression,
     "put_recipient": contact,
