@@ -101,7 +101,7 @@ class Notifications:
             Endpoint("POST", "/v1/notifications", self.create, CREATE),
             Endpoint("POST", "/v1/notifications:batch", self.create_batch, CREATE_BATCH),
             Endpoint("GET", "/v1/notifications/{id:bare}", self.show, SHOW),
-            Endpoint("POST", "/v1/notifications/{id:bare}:cancel", self.cancel, CANCEL),
+            Endpoint("DELETE", "/v1/notifications/{id:bare}", self.cancel, CANCEL),
         ]
 
     async def create(self, request: Request) -> Response:
@@ -136,8 +136,8 @@ class Notifications:
         return PrettyResponse(status.describe(dict(row)), headers={"Cache-Control": "no-store"})
 
     async def cancel(self, request: Request) -> Response:
-        """Each channel says whether that was in time. Safe to repeat. It stays to be looked at, which is why this is no
-        DELETE."""
+        """Each channel says whether that was in time. Safe to repeat. The notification can still be looked at, as every
+        one that did not arrive: its timeline says why."""
         identity = parse_id(request.path_params["id"])
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             hidden = caller(request).limits and await self.hidden(conn, identity, caller(request))

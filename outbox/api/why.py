@@ -56,7 +56,7 @@ def unsent(delivery: Mapping[str, Any], waits: Mapping[str, Any] | None) -> str 
 
 
 def withdrawn(identity: UUID, canceled: Canceled) -> dict[str, Any]:
-    """The answer to POST /v1/notifications/{id}:cancel."""
+    """The answer to DELETE /v1/notifications/{id}."""
     return {
         "id": str(identity),
         "canceled_at": canceled.at.isoformat(),

@@ -60,7 +60,7 @@ def get(retry: Retry, notification_id: UUID | str) -> Steps[Seen]:
 
 def cancel(retry: Retry, notification_id: UUID | str) -> Steps[Canceled]:
     """Stop what has not been sent yet. Raises NotFoundError."""
-    return ask(Call("POST", f"{path(notification_id)}:cancel"), reading(Canceled), retry)
+    return ask(Call("DELETE", path(notification_id)), reading(Canceled), retry)
 
 
 def wait(retry: Retry, notification_id: UUID | str, seconds: float = 30) -> Steps[Seen]:

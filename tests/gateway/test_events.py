@@ -13,7 +13,8 @@ import pytest
 from gateway import tickets
 from gateway.protocol import Close
 from outbox.settings import Settings
-from outbox.tokens import Scope, issue, verify
+from outbox.tokens import Scope, issue
+from outbox.verifier import Verifier
 from tests.gateway.harness import DEADLINE, Frame, Gate, Inbox, eventually, serving
 
 
@@ -129,8 +130,8 @@ async def test_a_ticket_for_a_browser(gate: Gate, inbox: Inbox) -> None:
         assert ws.close_code == Close.UNAUTHENTICATED
 
 
-def test_a_ticket_is_short_lived_and_ends_with_its_token(settings: Settings) -> None:
-    long = verify(settings, issue(settings, "anna", Scope.USER, timedelta(hours=1)))
+async def test_a_ticket_is_short_lived_and_ends_with_its_token(settings: Settings) -> None:
+    long = await Verifier(settings).verify(issue(settings, "anna", Scope.USER, timedelta(hours=1)))
     assert tickets.redeem(settings, tickets.issue(settings, long)).expires_at == long.expires_at
     other = settings.model_copy(update={"jwt_secret": type(settings.jwt_secret)("another" * 9)})
     for bad in (

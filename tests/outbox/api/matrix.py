@@ -44,7 +44,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/v1/notifications"): PRODUCER,
     ("POST", "/v1/notifications:batch"): PRODUCER,
     ("GET", "/v1/notifications/{id}"): PRODUCER,
-    ("POST", "/v1/notifications/{id}:cancel"): PRODUCER,
+    ("DELETE", "/v1/notifications/{id}"): PRODUCER,
     ("GET", "/v1/notifications"): STAFF,
     ("GET", "/v1/users/{user_id:path}/preferences"): OWN,
     ("PUT", "/v1/users/{user_id:path}/preferences"): OWN,

@@ -1,4 +1,4 @@
-"""POST /v1/notifications/{id}:cancel: what is stopped, what is too late, and that asking again changes nothing."""
+"""DELETE /v1/notifications/{id}: what is stopped, what is too late, and that asking again changes nothing."""
 
 import asyncio
 from dataclasses import replace
@@ -23,7 +23,7 @@ async def claim(pool: Pool, identity: str, channel: str = "email") -> delivery.C
 
 
 async def cancel(api: httpx.AsyncClient, identity: str) -> dict[str, tuple[bool, str]]:
-    answer = await api.post(f"/v1/notifications/{identity}:cancel")
+    answer = await api.delete(f"/v1/notifications/{identity}")
     assert answer.status_code == 200, answer.text
     return {item["channel"]: (item["stopped"], item["status"]) for item in answer.json()["deliveries"]}
 
@@ -52,7 +52,7 @@ async def test_what_is_under_way_or_over_is_told(
     await claim(pool, identity, "inapp")
     await admin.execute("UPDATE notify.deliveries SET status = 'delivered'")
     await claim(pool, identity, "email")
-    answer = (await api.post(f"/v1/notifications/{identity}:cancel")).json()
+    answer = (await api.delete(f"/v1/notifications/{identity}")).json()
     assert answer["canceled_at"]
     assert {item["channel"]: (item["stopped"], item["detail"]) for item in answer["deliveries"]} == {
         "inapp": (False, "it was delivered before; in-app, it stays in the inbox"),
@@ -80,8 +80,8 @@ async def test_whoever_is_first_decides(api: httpx.AsyncClient, pool: Pool) -> N
 
 
 async def test_only_what_is_there_can_be_canceled(api: httpx.AsyncClient) -> None:
-    assert problem(await api.post(f"/v1/notifications/{uuid4()}:cancel"), 404, "not-found") == []
-    assert fields(await api.post("/v1/notifications/x:cancel")) == ["id"]
+    assert problem(await api.delete(f"/v1/notifications/{uuid4()}"), 404, "not-found") == []
+    assert fields(await api.delete("/v1/notifications/x")) == ["id"]
 
 
 async def test_a_digest_still_open_lets_go(api: httpx.AsyncClient, pool: Pool, admin: Connection) -> None:
