@@ -159,9 +159,9 @@ class ApiKeys:
         return [
             Endpoint("POST", "/v1/api-keys", self.make, MAKE),
             Endpoint("GET", "/v1/api-keys", self.list, LIST),
-            Endpoint("GET", "/v1/api-keys/{id:bare}", self.show, SHOW),
-            Endpoint("PATCH", "/v1/api-keys/{id:bare}", self.change, CHANGE),
-            Endpoint("POST", "/v1/api-keys/{id:bare}:revoke", self.revoke, REVOKE),
+            Endpoint("GET", "/v1/api-keys/{id}", self.show, SHOW),
+            Endpoint("PATCH", "/v1/api-keys/{id}", self.change, CHANGE),
+            Endpoint("DELETE", "/v1/api-keys/{id}", self.revoke, REVOKE),
         ]
 
     async def make(self, request: Request) -> Response:
@@ -206,8 +206,7 @@ class ApiKeys:
         return answer(changed)
 
     async def revoke(self, request: Request) -> Response:
-        """For good. Safe to repeat. Other processes refuse it within five seconds. It stays in the list of those that
-        are over, which is why this is no DELETE."""
+        """For good. Safe to repeat. Other processes refuse it within five seconds."""
         found = await self.find(request.path_params["id"])
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             revoked = await keys.revoke(conn, found.id)

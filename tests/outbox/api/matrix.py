@@ -88,7 +88,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/v1/api-keys"): ADMIN,
     ("GET", "/v1/api-keys/{id}"): ADMIN,
     ("PATCH", "/v1/api-keys/{id}"): ADMIN,
-    ("POST", "/v1/api-keys/{id}:revoke"): ADMIN,
+    ("DELETE", "/v1/api-keys/{id}"): ADMIN,
     ("GET", "/v1/audit-log"): ADMIN,
     ("GET", "/v1/suppressions"): ADMIN,
     ("POST", "/v1/suppressions"): ADMIN,

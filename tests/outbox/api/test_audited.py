@@ -30,11 +30,10 @@ def call(method: str, path: str, body: Any = None, headers: dict[str, str] | Non
     return drive
 
 
-def on_key(method: str, action: str = "", body: Any = None) -> Drive:
+def on_key(method: str, body: Any = None) -> Drive:
     async def drive(api: httpx.AsyncClient) -> httpx.Response:
         made = await api.post("/v1/api-keys", json={"name": "k", "scopes": ["producer"]})
-        path = f"/v1/api-keys/{made.json()['id']}{action}"
-        return await api.request(method, path, json=body, headers=ANY)
+        return await api.request(method, f"/v1/api-keys/{made.json()['id']}", json=body, headers=ANY)
 
     return drive
 
@@ -89,8 +88,8 @@ DRIVES: dict[tuple[str, str], tuple[str, Drive]] = {
         "key.make",
         call("POST", "/v1/api-keys", {"name": "k", "scopes": ["producer"]}),
     ),
-    ("PATCH", "/v1/api-keys/{id}"): ("key.change", on_key("PATCH", body={"name": "other"})),
-    ("POST", "/v1/api-keys/{id}:revoke"): ("key.revoke", on_key("POST", ":revoke")),
+    ("PATCH", "/v1/api-keys/{id}"): ("key.change", on_key("PATCH", {"name": "other"})),
+    ("DELETE", "/v1/api-keys/{id}"): ("key.revoke", on_key("DELETE")),
 }
 
 

@@ -95,7 +95,7 @@ async def test_each_broken_rule_is_named(
 
 async def test_keys_are_listed_newest_first_page_by_page(admin_api: httpx.AsyncClient) -> None:
     ids = [(await made(admin_api, SHOP | {"name": f"k{number}"}))["id"] for number in range(5)]
-    await admin_api.post(f"/v1/api-keys/{ids[0]}:revoke")
+    await admin_api.delete(f"/v1/api-keys/{ids[0]}")
     seen, cursor = [], ""
     while cursor is not None:
         page = (await admin_api.get(f"/v1/api-keys?limit=2{cursor and '&cursor=' + cursor}")).json()
@@ -128,9 +128,10 @@ async def test_it_is_changed_without_losing_an_edit(admin_api: httpx.AsyncClient
 
 async def test_what_does_not_exist_is_404(admin_api: httpx.AsyncClient) -> None:
     for id_ in ("x" * 12, "a%00b", "%F0%9F%98%80"):
-        for method, action in (("GET", ""), ("PATCH", ""), ("POST", ":revoke")):
-            path = f"/v1/api-keys/{id_}{action}"
-            answer = await admin_api.request(method, path, json={"name": "x"}, headers={"If-Match": "*"})
+        for method in ("GET", "PATCH", "DELETE"):
+            answer = await admin_api.request(
+                method, f"/v1/api-keys/{id_}", json={"name": "x"}, headers={"If-Match": "*"}
+            )
             problem(answer, 404, "not-found")
 
 
@@ -142,7 +143,7 @@ async def test_a_revoked_key_is_refused_here_at_once_and_elsewhere_within_its_bo
     assert (await other.post("/v1/notifications", json=ONE, headers=headers)).status_code == 202
     assert (await admin_api.post("/v1/notifications", json=ONE, headers=headers)).status_code == 202
     for _ in range(2):  # safe to repeat
-        assert (await admin_api.post(f"/v1/api-keys/{key['id']}:revoke")).status_code == 204
+        assert (await admin_api.delete(f"/v1/api-keys/{key['id']}")).status_code == 204
     refused = await admin_api.post("/v1/notifications", json=ONE, headers=headers)
     problem(refused, 401, "unauthenticated")
     assert 'error="invalid_token"' in refused.headers["www-authenticate"]
@@ -325,7 +326,7 @@ async def test_every_act_on_a_key_is_in_the_audit_log(
     key = await made(admin_api, SHOP | {"scopes": ["admin"], "name": "robot"})
     path = f"/v1/api-keys/{key['id']}"
     await admin_api.patch(path, json={"name": "shop2"}, headers={"If-Match": "*"} | bearer(key["key"]))
-    await admin_api.post(f"{path}:revoke")
+    await admin_api.delete(path)
     found = (await admin_api.get(f"/v1/audit-log?target={key['id']}")).json()["audit_log"]
     assert [(each["actor"], each["via"], each["action"]) for each in found] == [
         ("ops", "token", "key.revoke"),
