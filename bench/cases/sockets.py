@@ -83,7 +83,6 @@ class Load:
         more = {
             "OUTBOX_GATEWAY_CONNECTIONS_PER_ADDRESS": "100000",
             "OUTBOX_GATEWAY_STRANGERS_PER_ADDRESS": "100000",
-            "OUTBOX_ENV": "production",
         }
         async with self.servers.fresh(EMPTY) as database:
             gateway = service("gateway", "gateway", servers=self.servers, database=database, **more)
