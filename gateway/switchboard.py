@@ -92,15 +92,21 @@ class Switchboard:
         users = list(self._lines)
         for start in range(0, len(users), USERS_A_QUERY):
             batch = users[start : start + USERS_A_QUERY]
+            known = {user_id: self._known(user_id) for user_id in batch}
             async with self._pool.acquire() as conn:
                 versions = await inbox.versions(conn, batch)
-            for user_id, version in versions.items():
-                self._heal(user_id, version)
+            for user_id in batch:
+                self._heal(user_id, versions.get(user_id, 0), known[user_id])
         pause = self.settings.gateway_reconcile
         return pause if self.hub.ready else min(pause, RECONCILE_WITHOUT_REDIS_SECONDS)
 
-    def _heal(self, user_id: str, version: int) -> None:
-        behind = [line for line in self._lines.get(user_id, ()) if line.suspect(version)]
+    def _known(self, user_id: str) -> int:
+        return max((line.version for line in self._lines.get(user_id, ())), default=-1)
+
+    def _heal(self, user_id: str, version: int, known: int) -> None:
+        """Versions only grow: one below what was known before it was read is that of an inbox begun anew."""
+        anew = version < known
+        behind = [line for line in self._lines.get(user_id, ()) if line.suspect(version, anew=anew)]
         if behind:
             HEALED.inc()
             log.info("gateway.healed", sockets=len(behind))
