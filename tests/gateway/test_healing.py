@@ -124,6 +124,16 @@ async def test_silent_redis_connection(
         await client.has(2)
 
 
+async def test_a_user_who_comes_back_at_once_is_still_subscribed(gate: Gate) -> None:
+    """Before Redis was told that nobody listens any more, as when a page is loaded again."""
+    hub = gate.board.hub
+    async with asyncio.timeout(10):
+        await hub.join("anna").wait()
+        hub.leave("anna")
+        await hub.join("anna").wait()
+    hub.leave("anna")
+
+
 async def kill_subscriber(gate: Gate) -> None:
     [subscriber] = await subscribers(gate)
     async with each_node(gate.settings.redis) as nodes:
