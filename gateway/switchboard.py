@@ -117,8 +117,7 @@ class Switchboard:
         log.info("gateway.draining", sockets=self.count())
         for here in list(self._lines.values()):
             for line in list(here):
-                retry_ms = random.randrange(RETRY_SPREAD_MS)
-                line.close(Closing(Close.RESTARTING, "the gateway is stopping", retry_ms))
+                line.close(stopping())
         if self._lines:
             await wait(self._empty, DRAIN_SECONDS)
 
@@ -136,3 +135,8 @@ class Switchboard:
     def no_redis(self) -> str | None:
         """For /readyz."""
         return None if self.hub.ready else "not subscribed: Redis does not answer"
+
+
+def stopping() -> Closing:
+    """With a moment of its own for each to come back."""
+    return Closing(Close.RESTARTING, "the gateway is stopping", random.randrange(RETRY_SPREAD_MS))
