@@ -15,20 +15,8 @@ from outbox.api.dead_letters import private
 from outbox.api.notifications import ACQUIRE_SECONDS
 from outbox.api.problems import ProblemError
 from outbox.api.reading import read
-from outbox.api.templates import (
-    ADMIN,
-    ETAG,
-    InForce,
-    Language,
-    Named,
-    Place,
-    Shown,
-    etag,
-    if_match,
-    named,
-    publish_on_top,
-    shown,
-)
+from outbox.api.template_contracts import ADMIN, ETAG, InForce, Language, Named, Place, Shown
+from outbox.api.templates import etag, if_match, named, publish_on_top, shown
 from outbox.audit import record
 from outbox.settings import Settings
 
