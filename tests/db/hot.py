@@ -379,7 +379,7 @@ BROWSING = [
     Hot(
         "suppression",
         lambda c, n: suppressions.of_address(c, "Gone7@example.org", None),
-        {LISTED},
+        {LISTED, "veiled_suppressions_pkey"},
         5,
         sorts=1,
     ),

@@ -55,6 +55,23 @@ GOOD: dict[str, dict[str, Any]] = {
         "version": 1,
         "created_at": "2026-01-01T00:00:00Z",
     },
+    "erasures": {
+        "id": "01890a5d-ac96-774b-bcce-b302099a8057",
+        "subject": "x",
+        "user_id": "u-1",
+        "round": 1,
+        "stage": "notifications",
+        "erased": {},
+        "requested_at": "2026-01-01T00:00:00Z",
+        "due_at": "2026-01-01T00:00:00Z",
+    },
+    "veil_key": {"key": "\\x00"},
+    "event_routes": {
+        "aggregatetype": "order",
+        "type": "paid",
+        "channels": ["inapp"],
+        "priority": "normal",
+    },
     "audit_log": {
         "actor": "ann",
         "via": "token",
@@ -130,6 +147,10 @@ ADMINISTRATION: list[tuple[str, str, Any, str]] = [
     ("api_keys", "rate", "fast", "key_rate_is_like_600_per_minute"),
     ("api_keys", "created_by", "", "key_created_by_is_1_to_200_printable_characters"),
     ("audit_log", "request_id", "", "request_id_is_1_to_128_printable_characters"),
+    ("erasures", "finished_at", "2026-01-01T00:00:00Z", "a_receipt_names_nobody"),
+    ("veil_key", "one", False, "there_is_one_veil_key"),
+    ("event_routes", "user_path", [], "user_path_is_1_to_8_keys"),
+    ("event_routes", "priority", "high", "route_priority_is_urgent_normal_or_bulk"),
 ]
 OTHERS: list[tuple[str, str, Any, str]] = [
     ("channels", "name", "Fax", "channel_name_is_1_to_40_of_a_z_0_9_dash"),
@@ -224,6 +245,7 @@ async def parent(conn: Connection, table: str) -> dict[str, str]:
 
 
 async def test_the_good_rows_are_good(admin: Connection) -> None:
+    await admin.execute("DELETE FROM notify.veil_key")  # of which there is one
     for table in GOOD:
         assert await write(admin, table, **await parent(admin, table)) == "INSERT 0 1", table
 
