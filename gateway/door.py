@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway.limits import address
 from gateway.protocol import SUBPROTOCOL, Auth, BadFrameError, Close, Closing, parse
-from gateway.switchboard import Switchboard
+from gateway.switchboard import Switchboard, stopping
 from outbox.errors import UnauthenticatedError
 from outbox.jwks import IssuerAwayError
 from outbox.settings import Settings
@@ -59,7 +59,7 @@ class RefusedError(Exception):
 def passed(board: Switchboard, connection: HTTPConnection) -> Iterator[str]:
     """A place for this connection, by its address. Raises RefusedError where it may not even say who it is."""
     if board.draining:
-        raise RefusedError(Closing(Close.RESTARTING, "the gateway is stopping"), "draining")
+        raise RefusedError(stopping(), "draining")
     origin, host = connection.headers.get("origin"), connection.headers.get("host", "")
     if not origin_allowed(board.settings, origin, host):
         raise RefusedError(Closing(Close.FORBIDDEN, "this origin is not allowed"), "origin")
@@ -159,7 +159,10 @@ async def identify(verifier: Verifier, token: str) -> Identity:
 
 
 def welcomed(board: Switchboard, identity: Identity) -> Identity:
-    """Raises RefusedError where the user has enough connections. Nothing is awaited before the line counts as one."""
+    """Raises RefusedError where the user has enough connections, or the gateway began to stop meanwhile: it has told
+    the lines that there are. Nothing is awaited before this one is among them."""
+    if board.draining:
+        raise RefusedError(stopping(), "draining")
     if board.lines_of(identity.subject) >= board.settings.gateway_connections_per_user:
         raise RefusedError(Closing(Close.TOO_MANY, "too many connections of this user"))
     return identity

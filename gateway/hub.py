@@ -115,7 +115,11 @@ class Hub:
     def _commands(self) -> list[tuple[str, list[str]]]:
         """What brings the subscriptions in line with the feeds, in commands of bounded size."""
         unsettled, self._unsettled = self._unsettled, set()
-        come = [user for user in unsettled if user in self._feeds and user not in self._subscribed]
+        wanted = [user for user in unsettled if user in self._feeds]
+        come = [user for user in wanted if user not in self._subscribed]
+        for user in wanted:  # left and joined again before Redis heard of it: nothing is to be confirmed
+            if user in self._subscribed and user not in self._unconfirmed:
+                self._feeds[user].confirmed.set()
         gone = [user for user in unsettled if user not in self._feeds and user in self._subscribed]
         self._subscribed.update(come)
         self._subscribed.difference_update(gone)

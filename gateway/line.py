@@ -113,9 +113,9 @@ class Line:
         if self._session.behind:
             self._stir()
 
-    def suspect(self, version: int) -> bool:
-        """The user's inbox has this version. Whether that was news."""
-        news = self._session.suspect(version)
+    def suspect(self, version: int, *, anew: bool = False) -> bool:
+        """The user's inbox has this version; `anew`: it had a higher one before. Whether that was news."""
+        news = self._session.suspect(version, anew=anew)
         if news:
             self._stir()
         return news
@@ -123,6 +123,11 @@ class Line:
     @property
     def behind(self) -> bool:
         return self._session.behind
+
+    @property
+    def version(self) -> int:
+        """Of the inbox, as far as the client knows; -1 before it was read."""
+        return self._session.version
 
     def close(self, closing: Closing) -> None:
         """End the line: what is queued is dropped, the writer says goodbye."""

@@ -62,9 +62,10 @@ class Session:
             self._lost = True
         return []
 
-    def suspect(self, version: int) -> bool:
-        """The inbox had this version at some moment: fall behind if that is news, and say whether it is."""
-        news = version > (self._goal.version if self.reading else self.version)
+    def suspect(self, version: int, *, anew: bool = False) -> bool:
+        """The inbox had this version at some moment: fall behind if that is news, and say whether it is. `anew`: it had
+        a higher one before, so it was erased."""
+        news = anew or version > (self._goal.version if self.reading else self.version)
         if news:
             self._fall_behind()
         return news
@@ -79,7 +80,8 @@ class Session:
         first = self.version < 0
         self._goal = counters
         self.reading = True
-        known = 0 <= self.seq <= counters.last_seq
+        erased = counters.version < self.version
+        known = 0 <= self.seq <= counters.last_seq and not erased
         if known and not first:
             self._from = self.seq
             return []

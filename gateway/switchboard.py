@@ -92,15 +92,21 @@ class Switchboard:
         users = list(self._lines)
         for start in range(0, len(users), USERS_A_QUERY):
             batch = users[start : start + USERS_A_QUERY]
+            known = {user_id: self._known(user_id) for user_id in batch}
             async with self._pool.acquire() as conn:
                 versions = await inbox.versions(conn, batch)
-            for user_id, version in versions.items():
-                self._heal(user_id, version)
+            for user_id in batch:
+                self._heal(user_id, versions.get(user_id, 0), known[user_id])
         pause = self.settings.gateway_reconcile
         return pause if self.hub.ready else min(pause, RECONCILE_WITHOUT_REDIS_SECONDS)
 
-    def _heal(self, user_id: str, version: int) -> None:
-        behind = [line for line in self._lines.get(user_id, ()) if line.suspect(version)]
+    def _known(self, user_id: str) -> int:
+        return max((line.version for line in self._lines.get(user_id, ())), default=-1)
+
+    def _heal(self, user_id: str, version: int, known: int) -> None:
+        """Versions only grow: one below what was known before it was read is that of an inbox begun anew."""
+        anew = version < known
+        behind = [line for line in self._lines.get(user_id, ()) if line.suspect(version, anew=anew)]
         if behind:
             HEALED.inc()
             log.info("gateway.healed", sockets=len(behind))
@@ -111,8 +117,7 @@ class Switchboard:
         log.info("gateway.draining", sockets=self.count())
         for here in list(self._lines.values()):
             for line in list(here):
-                retry_ms = random.randrange(RETRY_SPREAD_MS)
-                line.close(Closing(Close.RESTARTING, "the gateway is stopping", retry_ms))
+                line.close(stopping())
         if self._lines:
             await wait(self._empty, DRAIN_SECONDS)
 
@@ -130,3 +135,8 @@ class Switchboard:
     def no_redis(self) -> str | None:
         """For /readyz."""
         return None if self.hub.ready else "not subscribed: Redis does not answer"
+
+
+def stopping() -> Closing:
+    """With a moment of its own for each to come back."""
+    return Closing(Close.RESTARTING, "the gateway is stopping", random.randrange(RETRY_SPREAD_MS))

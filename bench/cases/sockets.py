@@ -83,6 +83,8 @@ class Load:
         more = {
             "OUTBOX_GATEWAY_CONNECTIONS_PER_ADDRESS": "100000",
             "OUTBOX_GATEWAY_STRANGERS_PER_ADDRESS": "100000",
+            # What is published here is in no table: to the reconciliation it would look as if everybody was erased.
+            "OUTBOX_GATEWAY_RECONCILE": "3600",
         }
         async with self.servers.fresh(EMPTY) as database:
             gateway = service("gateway", "gateway", servers=self.servers, database=database, **more)

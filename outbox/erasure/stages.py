@@ -6,7 +6,7 @@ that whoever still holds an entry finds no notification for it; then the copies.
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
 
@@ -80,7 +80,11 @@ async def log(work: Work) -> Piece:
 
 
 async def streams(work: Work) -> Piece:
-    """The streams of all channels and lanes, one page after another."""
+    """The streams of all channels and lanes, one page after another.
+
+    A page with entries to be reissued takes two steps: none may leave the stream before the log has it, which is
+    certain only once its step is committed.
+    """
     names = sorted(
         work.streams.keys.stream(channel.name, lane)
         for channel in await all_channels(work.executor)
@@ -92,11 +96,14 @@ async def streams(work: Work) -> Piece:
     stretch = Stretch.parse(place)
     page = await work.streams.page(stretch, ENTRIES)
     found = Person(work.user_id).sort(page)
-    if found.reissued:
+    if found.reissued and stretch.reissued == "-":
         channel, _ = work.streams.keys.channel_and_priority(stretch.stream)
         await sql.reissue(work.executor, channel, found.reissued)
+        return Piece(Counter(), str(replace(stretch, reissued=page[-1][0].decode())))
     await work.streams.take_out(stretch.stream, found.out)
     erased = Counter(stream_entries=len(found.out))
+    if stretch.reissued != "-":
+        return Piece(erased, str(Stretch(stretch.stream, stretch.reissued, stretch.end)))
     if len(page) == ENTRIES:
         return Piece(erased, str(Stretch(stretch.stream, page[-1][0].decode(), stretch.end)))
     following = await begun(work, [name for name in names if name > stretch.stream])

@@ -22,18 +22,26 @@ LOOK_AGAIN = InboxChange(version=2**53 - 1, last_seq=0, unread=0)
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Of a stream: what lies behind `after`, up to `end`. As text it is an erasure's place."""
+    """Of a stream: what lies behind `after`, up to `end`. As text it is an erasure's place.
+
+    `reissued`: the entry up to which what goes on without the person is in the log again, for sure; "-" for none.
+    """
 
     stream: str
     after: str
     end: str
+    reissued: str = "-"
 
     @classmethod
     def parse(cls, text: str) -> "Stretch":
-        return cls(*text.rsplit(" ", 2))
+        return cls(*text.rsplit(" ", 3))
 
     def __str__(self) -> str:
-        return f"{self.stream} {self.after} {self.end}"
+        return f"{self.stream} {self.after} {self.end} {self.reissued}"
+
+    @property
+    def page_end(self) -> str:
+        return self.end if self.reissued == "-" else self.reissued
 
 
 class Streams:
@@ -54,7 +62,7 @@ class Streams:
     async def page(self, stretch: Stretch, size: int) -> Page:
         async with self.nodes.at(stretch.stream) as redis:
             rows: Any = await redis.xrange(
-                stretch.stream, min=f"({stretch.after}", max=stretch.end, count=size
+                stretch.stream, min=f"({stretch.after}", max=stretch.page_end, count=size
             )
         return [(entry_id, fields or {}) for entry_id, fields in rows]
 

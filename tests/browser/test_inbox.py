@@ -106,6 +106,20 @@ async def test_older_items(tab: Tab, site: Site, inbox: Inbox) -> None:
     await expect(tab.page.get_by_text("119 unread")).to_be_visible()
 
 
+async def test_older_items_behind_an_archive(tab: Tab, site: Site, inbox: Inbox) -> None:
+    """All that is known here is archived, and there is more."""
+    await inbox.deliver("ada", 60)
+    rows, older = await open_inbox(tab.page, site), tab.page.get_by_role("button", name="Show older")
+    await expect(rows).to_have_count(50)
+    await tab.page.locator("outbox-inbox").evaluate(
+        "({client}) => client.archive(...client.items.map(i => i.seq))"
+    )
+    await expect(tab.page.locator(".badge")).to_have_text("10")
+    await older.click()
+    await expect(rows).to_have_count(10)
+    await expect(older).to_be_hidden()
+
+
 async def test_another_tab_follows(tab: Tab, site: Site, inbox: Inbox) -> None:
     await inbox.deliver("ada", 2)
     other = await tab.page.context.new_page()

@@ -15,7 +15,7 @@ from websockets.frames import Close
 
 from db import delivery
 from db.delivery import Claimant, Settlement, Status
-from db.pool import Connection, Pool, open_pool
+from db.pool import Connection, Executor, Pool, open_pool
 from gateway.main import run
 from gateway.switchboard import Switchboard
 from outbox.inbox import InboxChange, InboxItem
@@ -137,13 +137,15 @@ class Inbox:
 
     async def commit(self, user_id: str, count: int = 1, **payload: Any) -> list[InboxChange]:
         """Everything but the publishing."""
-        payload = payload or {"title": "Hello"}
+        async with self.pool.acquire() as conn, conn.transaction():
+            return await self.place(conn, user_id, count, payload or {"title": "Hello"})
+
+    async def place(self, conn: Executor, user_id: str, count: int, payload: Frame) -> list[InboxChange]:
         ids = await self.produce(user_id, count, payload)
         who = Claimant("inapp", "worker", uuid4(), 60, contacts=False)
         done = [Settlement(id_, who.token, Status.DELIVERED, "delivered", 1) for id_ in ids]
-        async with self.pool.acquire() as conn, conn.transaction():
-            await delivery.claim(conn, who, ids, [0] * count)
-            placed = await delivery.settle_in_inbox(conn, who.channel, [(one, user_id) for one in done])
+        await delivery.claim(conn, who, ids, [0] * count)
+        placed = await delivery.settle_in_inbox(conn, who.channel, [(one, user_id) for one in done])
         return [
             InboxChange(
                 version=place.version,

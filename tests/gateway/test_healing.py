@@ -42,6 +42,28 @@ async def test_reconcile_heals_a_lost_hint(settings: Settings, inbox: Inbox) -> 
         assert (client.seqs, client.unread) == ([1, 2], 2)
 
 
+@pytest.mark.parametrize("since", [0, 1, 3])
+async def test_reconcile_tells_of_an_erasure_whose_hint_was_lost(
+    settings: Settings, inbox: Inbox, since: int
+) -> None:
+    """Redis was away when the user was erased; there may be something new since then."""
+    often = settings.model_copy(update={"gateway_reconcile": 0.1})
+    await inbox.commit("anna", 2)
+    await inbox.commit("anna", 2)
+    async with serving(often) as gate, gate.client("anna") as client:
+        await client.synced()
+        async with inbox.pool.acquire() as conn, conn.transaction():
+            await conn.execute("DELETE FROM notify.inbox WHERE user_id = 'anna'")
+            await conn.execute("DELETE FROM notify.inbox_counters WHERE user_id = 'anna'")
+            await inbox.place(conn, "anna", since, {})
+        welcome = await client.until(lambda frame: frame["type"] == "welcome")
+        assert (welcome["resumed"], welcome["unread"], welcome["version"]) == (False, since, since)
+        await client.synced()
+        await inbox.deliver("anna", 1)
+        await client.has(5 + since)
+        assert client.seqs == [1, 2, 3, 4, *range(1, since + 2)]
+
+
 @pytest.mark.parametrize("data", ["no json", '{"version": 1}', "\xff\xfe"])
 async def test_unreadable_message_makes_the_session_look(gate: Gate, inbox: Inbox, data: str) -> None:
     async with gate.client("anna") as client:
@@ -100,6 +122,16 @@ async def test_silent_redis_connection(
         assert after["id"] != before["id"]
         await inbox.deliver("anna", 1)
         await client.has(2)
+
+
+async def test_a_user_who_comes_back_at_once_is_still_subscribed(gate: Gate) -> None:
+    """Before Redis was told that nobody listens any more, as when a page is loaded again."""
+    hub = gate.board.hub
+    async with asyncio.timeout(10):
+        await hub.join("anna").wait()
+        hub.leave("anna")
+        await hub.join("anna").wait()
+    hub.leave("anna")
 
 
 async def kill_subscriber(gate: Gate) -> None:

@@ -167,6 +167,17 @@ async def test_draining_gateway_takes_nobody_in(gate: Gate) -> None:
     assert refused.value.response.status_code == 503
 
 
+async def test_who_says_who_it_is_while_the_gateway_drains_is_sent_away(gate: Gate) -> None:
+    """Its socket is older than the draining, so nobody else would tell it."""
+    async with gate.raw() as ws:
+        gate.board.draining = True
+        client = Client(ws)
+        await client.send(type="auth", token=gate.token("anna"))
+        end = await client.closed()
+        assert (end.code, end.reason.partition("=")[0]) == (Close.RESTARTING, "retry_ms")
+        assert gate.board.count() == 0
+
+
 async def test_database_away(gate: Gate, inbox: Inbox, settings: Settings) -> None:
     """A change is answered with an error and the socket stays; a catch-up that fails ends it with its code."""
     async with gate.client("anna") as client:

@@ -146,6 +146,7 @@ export class InboxClient extends EventTarget {
     socket.onopen = () => this.#send({ type: "auth", token, cursor: this.inbox.cursor });
     socket.onmessage = (event) => socket === this.#socket && this.#take(JSON.parse(event.data));
     socket.onclose = (event) => socket === this.#socket && this.#away(event);
+    this.#listenForSilence(); // it may die before the first word
     this.#renewBefore(token);
   }
 
@@ -213,6 +214,7 @@ export class InboxClient extends EventTarget {
   #take(frame) {
     this.#listenForSilence();
     const news = this.inbox.take(frame);
+    if (news.kind === "reset") this.#waiting = []; // it was about items that are no more
     if (news.kind === "synced" && !this.#synced) this.#live();
     if (news.kind === "item" && this.#synced) this.#tell("item", news.item);
     if (news.kind === "refused") this.#tell("refused", news.detail);

@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
+
 from db import delivery, erasure
 from db.delivery import Claimant
 from db.pool import Pool
 from outbox.erasure import eraser as erasing
-from outbox.erasure.eraser import Eraser
+from outbox.erasure.eraser import Eraser, LeaseLostError
 from outbox.inbox import InboxChange
 from outbox.service import Stop
 from outbox.tokens import Identity, Via
@@ -80,6 +82,33 @@ async def test_entries_of_others_that_name_her_go_on_their_way_without_the_name(
     envelope = json.loads(found[0][1][b"envelope"])
     assert (envelope["notification_id"], envelope["user_id"]) == (str(one), OTHER)
     assert "actor_user_id" not in envelope
+    assert await history.in_redis() == []
+
+
+async def test_a_step_that_is_rolled_back_loses_nobody_elses_entry(
+    history: History, eraser: Eraser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease is lost, or the process dies, after the entry was taken out of its stream and before the commit."""
+    one = await history.notify(OTHER, channel="email", actor_user_id=ADA)
+    envelope = json.dumps({"notification_id": str(one), "user_id": OTHER, "actor_user_id": ADA})
+    stream = history.settings.keys.stream("email")
+    await history.redis.xadd(stream, {"envelope": envelope, "attempt": "0"})
+    advance, failed = erasure.advance, []
+
+    async def failing(*arguments: Any) -> bool:
+        if not failed and not await history.redis.xlen(stream):
+            failed.append(True)
+            return False
+        return await advance(*arguments)
+
+    monkeypatch.setattr(erasure, "advance", failing)
+    await begin(eraser)
+    with pytest.raises(LeaseLostError):
+        await carry_out(eraser)
+    again = "notify.outbox WHERE origin = 'schedule'"
+    assert await count(history, again) == 1
+    await carry_out(eraser)
+    assert await count(history, again) == 1
     assert await history.in_redis() == []
 
 

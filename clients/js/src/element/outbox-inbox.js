@@ -57,6 +57,8 @@ export class OutboxInbox extends HTMLElement {
   #news = [];
   /** @type {ReturnType<typeof setTimeout>[]} */
   #timers = [];
+  /** @type {ReturnType<typeof setTimeout> | undefined} takes the last undo away */
+  #undoing;
   #starting = false;
 
   /** A JWT, or a function that gives a fresh one; it wins over the attributes. */
@@ -82,7 +84,8 @@ export class OutboxInbox extends HTMLElement {
 
   disconnectedCallback() {
     window.removeEventListener("online", this.#online);
-    for (const timer of this.#timers.splice(0)) clearTimeout(timer);
+    for (const timer of [...this.#timers.splice(0), this.#undoing]) clearTimeout(timer);
+    this.#news = [];
     this.client?.close();
     this.client = null;
   }
@@ -158,6 +161,12 @@ export class OutboxInbox extends HTMLElement {
     this.#tell("outbox-state", { state: "ended", reason });
   }
 
+  /** The seq from which on everything is known here, and archived where it is not; 1 where that is all. */
+  get #oldest() {
+    const { cursor, items } = this.client?.inbox ?? { cursor: 0, items: new Map() };
+    return Math.min((cursor ?? 0) + 1, ...items.keys());
+  }
+
   // ---- what is seen
 
   get words() {
@@ -207,7 +216,7 @@ export class OutboxInbox extends HTMLElement {
       empty: !items.length,
       state: client?.state ?? "idle",
       everLive: this.#everLive,
-      more: items.length > this.#shown || (this.#more && Math.min(...client?.inbox.items.keys() ?? []) > 1),
+      more: items.length > this.#shown || (this.#more && this.#oldest > 1),
       reason: this.#reason,
     });
     if (this.unread !== this.#unread) this.#tell("outbox-count", { unread: (this.#unread = this.unread) });
@@ -251,7 +260,8 @@ export class OutboxInbox extends HTMLElement {
       this.list.focus();
     };
     this.panel.notice(this.words.archived, false, { label: this.words.undo, act: undo });
-    this.#timers.push(setTimeout(() => this.panel.quiet(), UNDO_MS));
+    clearTimeout(this.#undoing);
+    this.#undoing = setTimeout(() => this.panel.quiet(), UNDO_MS);
   }
 
   /** What is known here first, then pages of the API. */
@@ -272,7 +282,7 @@ export class OutboxInbox extends HTMLElement {
   /** A page may hold nothing that fits, and still not be the last. @param {InboxClient} client @param {UserApi} api */
   async #fetch(client, api) {
     /** @type {string | null} */
-    let cursor = String(Math.min(...client.inbox.items.keys()));
+    let cursor = String(this.#oldest);
     let found = 0;
     while (cursor !== null && !found) {
       const page = await api.older({ cursor, limit: PAGE });

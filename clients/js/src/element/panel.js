@@ -52,8 +52,8 @@ export class Panel {
     this.bell.ariaLabel = unread ? fill(strings.bell, { count: unread }) : strings.notifications;
     this.count.textContent = unread ? fill(strings.unread, { count: unread }) : "";
     this.readAll.disabled = !unread || state !== "live";
-    this.older.hidden = !more || empty;
-    this.state.hidden = !empty || !everLive;
+    this.older.hidden = !more;
+    this.state.hidden = !empty || !everLive || (more && unread > 0);
     this.bones.hidden = everLive || state === "ended" || state === "idle";
     this.#connection(state, everLive, reason);
   }
