@@ -27,7 +27,9 @@ CREATE TABLE notify.api_keys (
   version      integer NOT NULL DEFAULT 1
 );
 CREATE INDEX api_keys_created ON notify.api_keys (created_at, id);
-GRANT SELECT, INSERT, UPDATE ON notify.api_keys TO outbox_app;
+-- Not the hash: whoever has taken over the service cannot make somebody's key its own. created_by, for an erasure.
+GRANT SELECT, INSERT, UPDATE (name, scopes, event_types, channels, rate, created_by, expires_at, revoked_at, last_used_at,
+                              version) ON notify.api_keys TO outbox_app;
 -- Readers see everything but the hash.
 GRANT SELECT (id, name, scopes, event_types, channels, rate, created_by, created_at, expires_at, revoked_at,
               last_used_at, version) ON notify.api_keys TO outbox_readonly;
