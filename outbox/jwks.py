@@ -26,6 +26,7 @@ log = get("jwks")
 FLOOR_SECONDS = 10.0
 FETCH_SECONDS = 5.0
 BYTES, KEYS = 1_048_576, 100
+PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth"}  # RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2
 SAFE = (jwt.PyJWTError, ValueError, TypeError)  # what PyJWT says of a key that is none
 
 
@@ -58,9 +59,11 @@ def parse(text: bytes, allowed: frozenset[Algorithm]) -> list[Key]:
 
 def usable(member: dict[str, Any], allowed: frozenset[Algorithm]) -> Key:
     made = {}
-    for algorithm in serves(member) & allowed:
+    # Of an issuer that publishes its whole key by mistake, too: PyJWT cannot check a signature with a private one.
+    public = {name: value for name, value in member.items() if name not in PRIVATE}
+    for algorithm in serves(public) & allowed:
         try:
-            made[algorithm] = jwt.PyJWK(member, algorithm)
+            made[algorithm] = jwt.PyJWK(public, algorithm)
         except SAFE:
             continue  # RFC 7517 §5: keys that are not understood are passed over
     kid = member.get("kid")

@@ -19,17 +19,18 @@ BY_CURVE: Mapping[str, Algorithm] = {
     "Ed25519": "EdDSA",
 }
 ASYMMETRIC: frozenset[Algorithm] = BY_RSA | frozenset(BY_CURVE.values())
-CURVED = {"EC", "OKP"}
+CURVED = ("EC", "OKP")  # no set: what a key says it is may be no text
 
 
 def serves(jwk: Mapping[str, Any]) -> frozenset[Algorithm]:
     """What this key of a JWKS (RFC 7517 §4) may check signatures of. Empty: it is for something else."""
-    if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
+    kind, meant = jwk.get("kty"), jwk.get("key_ops", ["verify"])
+    if jwk.get("use", "sig") != "sig" or not isinstance(meant, list) or "verify" not in meant:
         return frozenset()
     fitting: frozenset[Algorithm] = frozenset()
-    if jwk.get("kty") == "RSA":
+    if kind == "RSA":
         fitting = BY_RSA
-    elif jwk.get("kty") in CURVED and (one := BY_CURVE.get(str(jwk.get("crv")))):
+    elif kind in CURVED and (one := BY_CURVE.get(str(jwk.get("crv")))):
         fitting = frozenset({one})
     named = jwk.get("alg")
     return fitting if named is None else frozenset(each for each in fitting if each == named)

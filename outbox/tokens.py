@@ -78,7 +78,7 @@ def proven(settings: Settings, token: str, key: str | jwt.PyJWK, algorithm: Algo
         raise UnauthenticatedError(f"the token does not hold: {error}") from None
     try:
         expires_at = datetime.fromtimestamp(claims["exp"], UTC)
-    except (OverflowError, ValueError, OSError):
+    except (OverflowError, TypeError, ValueError, OSError):  # PyJWT takes the text "4102444800" for a number
         raise UnauthenticatedError("the token does not hold: exp is no date") from None
     return Identity(str(claims["sub"]), scopes(settings, claims), expires_at)
 

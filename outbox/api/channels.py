@@ -11,12 +11,12 @@ from starlette.responses import Response
 from db import channels
 from db.channels import Change, Channel, NewChannel
 from db.pool import Pool
-from outbox.api import etags
+from outbox.api import preconditions
 from outbox.api.body import parse_object, read_json_bytes
 from outbox.api.contract import Contract, Endpoint, caller
-from outbox.api.etags import IF_MATCH, wanted_version
 from outbox.api.notifications import ACQUIRE_SECONDS, PrettyResponse
 from outbox.api.openapi.schemas import nothing_null
+from outbox.api.preconditions import IF_MATCH, wanted_version
 from outbox.api.problems import ProblemError, refused
 from outbox.api.reading import read
 from outbox.audit import record
@@ -226,7 +226,7 @@ def unstorable(value: Any, depth: int) -> str | None:
 
 
 def changed_meanwhile(found: Channel) -> ProblemError:
-    return etags.changed_meanwhile(f"Channel {found.name}")
+    return preconditions.changed_meanwhile(f"Channel {found.name}")
 
 
 def shown(channel: Channel, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -15,7 +15,7 @@ from outbox.api.body import parse_object, read_json_bytes
 from outbox.api.contract import Contract, Endpoint
 from outbox.api.notifications import ACQUIRE_SECONDS
 from outbox.api.problems import invalid
-from outbox.envelope import UNPRINTABLE
+from outbox.api.users import USER, user_of
 from outbox.errors import InvalidNotificationError
 from outbox.settings import Settings
 from outbox.tokens import Scope
@@ -90,7 +90,7 @@ class Devices:
         self.pool = pool
 
     def routes(self) -> list[Endpoint]:
-        path = "/v1/users/{user_id:path}/devices"  # an id is the producer's own, and may hold slashes
+        path = f"{USER}/devices"
         return [
             Endpoint("GET", path, self.list, LIST),
             Endpoint("PUT", path, self.put, PUT),
@@ -100,7 +100,7 @@ class Devices:
 
     async def list(self, request: Request) -> Response:
         """The newest first."""
-        user_id = self.user(request)
+        user_id = user_of(request)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             devices = await push.devices_of(conn, user_id)
         return answer({"devices": [shown(device) for device in devices]})
@@ -108,7 +108,7 @@ class Devices:
     async def put(self, request: Request) -> Response:
         """Known or new: it is this user's now. Safe to repeat. A token of APNs is hexadecimal; one of FCM is of
         letters, digits and _ : . ~ = + -"""
-        user_id = self.user(request)
+        user_id = user_of(request)
         platform, token = read(parse_object(await read_json_bytes(request, BODY_BYTES)))
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             device = await push.register(conn, user_id, platform, token)
@@ -116,7 +116,7 @@ class Devices:
 
     async def delete(self, request: Request) -> Response:
         """204 whether it was there or not."""
-        user_id, token = self.user(request), request.path_params["token"]
+        user_id, token = user_of(request), request.path_params["token"]
         if not TOKENS[Platform.FCM].fullmatch(token):  # which of APNs' would be, too
             raise invalid(InvalidNotificationError("token", f"must be {SHAPES[Platform.FCM]}"))
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
@@ -125,17 +125,10 @@ class Devices:
 
     async def clear(self, request: Request) -> Response:
         """For somebody who signs out everywhere: nothing is pushed until a device is registered again."""
-        user_id = self.user(request)
+        user_id = user_of(request)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             await push.unregister_all(conn, user_id)
         return Response(status_code=204)
-
-    def user(self, request: Request) -> str:
-        """Whose devices. Raises ProblemError."""
-        user_id: str = request.path_params["user_id"]
-        if not 1 <= len(user_id) <= 200 or UNPRINTABLE.search(user_id):
-            raise invalid(InvalidNotificationError("user_id", "must be 1 to 200 printable characters"))
-        return user_id
 
 
 def read(document: dict[str, Any]) -> tuple[Platform, str]:

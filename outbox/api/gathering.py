@@ -63,6 +63,7 @@ class Gathering:
         self.pool = pool
         self.waiting: deque[Waiting] = deque()
         self.at_work: set[asyncio.Task[None]] = set()
+        self.connected = 0  # of those at work
 
     async def accept(self, notification: Notification) -> Accepted:
         """Committed when it returns. A caller that gives up before its commit has begun is left out of it.
@@ -107,12 +108,21 @@ class Gathering:
         """Commits until nothing waits, or the connection is lost; then the next one begins on another."""
         try:
             async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
-                while (batch := self._next()) and await self._commit(conn, batch):
-                    pass
+                await self._drain(conn)
         except Exception as error:  # of a step: those who wait must hear of it, whatever it is
             log.warning("api.no_connection", error=describe(error), waiting=len(self.waiting))
-            refuse([*self.waiting], error)
-            self.waiting.clear()
+            if not self.connected:  # another one would take them
+                refuse([*self.waiting], error)
+                self.waiting.clear()
+
+    async def _drain(self, conn: PooledConnection) -> None:
+        """What waits stays in the queue where the connection has ended between two commits."""
+        self.connected += 1
+        try:
+            while not ended(conn) and (batch := self._next()) and await self._commit(conn, batch):
+                pass
+        finally:
+            self.connected -= 1
 
     async def _commit(self, conn: PooledConnection, batch: Sequence[Waiting]) -> bool:
         """Everyone of the batch has an answer when it ends. Whether the connection is good for more."""
@@ -140,6 +150,14 @@ class Gathering:
         middle = len(batch) // 2
         good = await self._commit(conn, batch[:middle])
         return await self._commit(conn, batch[middle:]) and good
+
+
+def ended(conn: PooledConnection) -> bool:
+    """A connection that the server has closed goes back to the pool by itself."""
+    try:
+        return conn.is_closed()
+    except asyncpg.InterfaceError:
+        return True
 
 
 def dedup_key(waiting: Waiting) -> str:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from db import keys
 from db.keys import ApiKey, Terms
 from db.pool import Pool
-from outbox.api import etags
+from outbox.api import preconditions
 from outbox.api.body import parse_object, read_json_bytes
 from outbox.api.contract import Contract, Endpoint, caller
 from outbox.api.keyring import Keyring
@@ -143,7 +143,7 @@ CHANGE = Contract(
     path=Place,
     sends=ETAG,
     body=Changed,
-    headers=etags.IF_MATCH,
+    headers=preconditions.IF_MATCH,
     problems=(404, 409, 412, 428),
 )
 REVOKE = Contract("revoke_api_key", "Revoke an API key", {204: None}, ADMIN, path=Place, problems=(404,))
@@ -189,7 +189,7 @@ class ApiKeys:
 
     async def change(self, request: Request) -> Response:
         """Other processes go by what was before for five seconds more at most."""
-        wanted = etags.wanted_version(request)
+        wanted = preconditions.wanted_version(request)
         body = read(Changed, parse_object(await read_json_bytes(request, BODY_BYTES)))
         found = await self.find(request.path_params["id"])
         if found.revoked_at:
@@ -201,7 +201,7 @@ class ApiKeys:
                 detail = {"before": told(found), "after": told(changed)}
                 await record(conn, caller(request), "key.change", found.id, detail)
         if changed is None:
-            raise etags.changed_meanwhile(f"Key {found.id}")
+            raise preconditions.changed_meanwhile(f"Key {found.id}")
         self.keyring.forget(found.id)
         return answer(changed)
 

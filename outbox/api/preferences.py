@@ -14,7 +14,8 @@ from outbox.api.body import parse_object, read_json_bytes
 from outbox.api.contract import Contract, Endpoint
 from outbox.api.problems import refused
 from outbox.api.reading import read_strictly
-from outbox.envelope import ChannelName, printable
+from outbox.api.users import USER, user_of
+from outbox.envelope import ChannelName
 from outbox.errors import InvalidNotificationError
 from outbox.restraints import Constraints, Pattern
 from outbox.settings import Settings
@@ -22,7 +23,7 @@ from outbox.tokens import Scope
 
 BODY_BYTES = 256 * 1024
 ACQUIRE_SECONDS = 5.0
-PATH = "/v1/users/{user_id:path}/preferences"
+PATH = f"{USER}/preferences"
 
 
 class Wish(BaseModel):
@@ -117,17 +118,6 @@ class Preferences:
                     InvalidNotificationError("preferences", "names a channel that is not known")
                 ) from None
             return shown(user_id, await preferences.of_user(conn, user_id))
-
-
-def user_of(request: Request) -> str:
-    """Whose they are. Raises ProblemError."""
-    user_id: str = request.path_params["user_id"]
-    try:
-        if not 1 <= len(printable(user_id)) <= 200:
-            raise ValueError("must be 1 to 200 characters")
-    except ValueError as error:
-        raise refused(InvalidNotificationError("user_id", str(error))) from None
-    return user_id
 
 
 def shown(user_id: str, found: list[Preference]) -> Response:

@@ -13,11 +13,11 @@ from db.pool import Pool
 from outbox.api.body import parse_object, read_json_bytes
 from outbox.api.contract import Contract, Endpoint, caller
 from outbox.api.notifications import ACQUIRE_SECONDS, PrettyResponse, parse_id
-from outbox.api.problems import ProblemError, refused
+from outbox.api.problems import ProblemError
 from outbox.api.reading import read
-from outbox.envelope import UNPRINTABLE, Name
+from outbox.api.users import USER, user_of
+from outbox.envelope import Name
 from outbox.erasure import eraser, export
-from outbox.errors import InvalidNotificationError
 from outbox.settings import Settings
 from outbox.tokens import Scope
 
@@ -87,7 +87,7 @@ class Privacy:
         return [
             Endpoint("POST", "/v1/erasures", self.erase, ERASE),
             Endpoint("GET", "/v1/erasures/{id}", self.show, SHOW),
-            Endpoint("GET", "/v1/users/{user_id:path}/export", self.export, EXPORT),
+            Endpoint("GET", f"{USER}/export", self.export, EXPORT),
         ]
 
     async def erase(self, request: Request) -> Response:
@@ -109,10 +109,7 @@ class Privacy:
 
     async def export(self, request: Request) -> Response:
         """One JSON document, streamed. Somebody of whom nothing is kept gets one without content."""
-        user_id: str = request.path_params["user_id"]
-        if not 1 <= len(user_id) <= 200 or UNPRINTABLE.search(user_id):
-            raise refused(InvalidNotificationError("user_id", "must be 1 to 200 printable characters"))
-        parts = export.document(self.pool, user_id)
+        parts = export.document(self.pool, user_of(request))
         disposition = {"Content-Disposition": 'attachment; filename="export.json"'}
         return StreamingResponse(parts, media_type="application/json", headers=PRIVATE | disposition)
 

@@ -88,7 +88,7 @@ class Quotas:
         """A key's own; of all users, for whoever is only that; of all producers, for everybody else. None: any."""
         if caller.rate:
             return quota("key", caller.rate)
-        if caller.scopes == {Scope.USER}:
+        if caller.scopes.intersection(Scope) == {Scope.USER}:  # an issuer's other words say nothing here
             return quota("user", self._settings.rate_user) if self._settings.rate_user else None
         return quota("producer", self._settings.rate_producer) if self._settings.rate_producer else None
 

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import structlog
+from jwt.algorithms import RSAAlgorithm
 
 from outbox.errors import SettingsError, UnauthenticatedError
 from outbox.jwks import FLOOR_SECONDS, IssuerAwayError, Jwks, UnreadableJwksError, parse, pick
@@ -160,6 +162,8 @@ def test_keys_that_do_not_serve_are_passed_over() -> None:
         "x",
         {"kty": "EC", "crv": "P-256", "x": "!", "y": "!"},
         {"kty": "LWE"},
+        {"kty": ["EC"]},
+        {"kty": "RSA", "key_ops": None},
     ]
     text = json.dumps({"keys": [*odd, ONE.jwk()]}).encode()
     assert [key.kid for key in parse(text, ALLOWED)] == ["one"]
@@ -167,6 +171,15 @@ def test_keys_that_do_not_serve_are_passed_over() -> None:
         parse(json.dumps({"keys": odd}).encode(), ALLOWED)
     with pytest.raises(UnreadableJwksError):
         parse(document(ONE), frozenset({"RS256"}))
+
+
+def test_of_a_key_that_is_published_whole_the_public_half_counts() -> None:
+    """A mistake of the issuer's, and for it to mend; until then its tokens are no bug of ours."""
+    rs = signer("rs", "RS256")
+    whole = RSAAlgorithm.to_jwk(rs.private, as_dict=True) | {"kid": "rs", "key_ops": ["sign", "verify"]}
+    found = pick(parse(json.dumps({"keys": [whole]}).encode(), ALLOWED), "rs", "RS256")
+    assert found
+    assert jwt.decode(rs.token(), found, ["RS256"], {"verify_aud": False})["sub"] == "u-1"
 
 
 def test_a_token_without_a_key_id_is_for_the_only_key_there_is() -> None:

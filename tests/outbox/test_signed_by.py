@@ -26,6 +26,11 @@ RSA, P256 = {"kty": "RSA", "n": "x", "e": "AQAB"}, {"kty": "EC", "crv": "P-256"}
         ({"kty": "EC", "crv": "secp256k1"}, set()),
         ({"kty": "OKP", "crv": "X25519"}, set()),
         ({}, set()),
+        ({"kty": []}, set()),
+        ({"kty": "EC", "crv": ["P-256"]}, set()),
+        (P256 | {"key_ops": None}, set()),
+        (P256 | {"key_ops": 7}, set()),
+        (P256 | {"key_ops": "verify"}, set()),
     ],
 )
 def test_a_key_serves_for_what_it_is_meant(jwk: dict[str, Any], expected: set[str]) -> None:

@@ -45,6 +45,7 @@ def test_several_scopes_are_told_apart(settings: Settings, claims: dict[str, Any
         ({"exp": 1}, "expired"),
         ({"exp": None}, "exp"),
         ({"exp": 10**18}, "exp is no date"),
+        ({"exp": "4102444800"}, "exp is no date"),
         ({"exp": "soon"}, "exp"),
         ({"sub": None}, "sub"),
         ({"sub": 7}, "ubject"),

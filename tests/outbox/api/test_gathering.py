@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,11 +11,14 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.chaos.proxy import Proxy
-from db.pool import Connection, Pool, open_pool
+from db import intake
+from db.pool import Connection, Pool, PooledConnection, open_pool
+from db.producer import Row
 from outbox.api import gathering as gathering_of
 from outbox.api.gathering import Gathering
 from outbox.api.intake import Accepted
@@ -294,6 +297,44 @@ async def test_a_bug_is_told_to_all_and_nobody_waits_for_ever(
 ) -> None:
     await admin.execute("ALTER TABLE notify.notifications RENAME COLUMN priority TO surprise")
     assert kinds(await all_of(gathering, *[one()] * 3)) == ["UndefinedColumnError"] * 3
+
+
+async def test_a_connection_that_ends_between_two_commits_costs_nobody_anything(
+    gathering: Gathering, admin: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept = intake.accept
+
+    async def once(conn: PooledConnection, rows: Sequence[Row]) -> dict[int, intake.Odd]:
+        found = await accept(conn, rows)
+        conn.terminate()
+        return found
+
+    monkeypatch.setattr(gathering_of, "FLUSHERS", 1)
+    monkeypatch.setattr(gathering_of, "ROWS", 1)
+    monkeypatch.setattr(intake, "accept", once)
+    assert kinds(await all_of(gathering, *[one()] * 3)) == ["Accepted"] * 3
+    assert await admin.fetchval("SELECT count(*) FROM notify.outbox") == 3
+
+
+async def test_a_connection_that_is_not_to_be_had_costs_nobody_anything_while_there_is_another(
+    database: Database, admin: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering_of, "ACQUIRE_SECONDS", 0.05)
+    pool = await open_pool(database.app, name="small", size=1)
+    gathering = Gathering(pool)
+    with structlog.testing.capture_logs() as logged:
+        async with locked(admin) as waiting:
+            first = asyncio.create_task(gathering.accept(one()))
+            await waiting(1)
+            others = [asyncio.create_task(gathering.accept(one())) for _ in range(5)]
+            await until(lambda: told_of(logged, "api.no_connection"))
+        assert kinds(await asyncio.gather(first, *others, return_exceptions=True)) == ["Accepted"] * 6
+    await gathering.close()
+    await pool.close()
+
+
+async def told_of(logged: Sequence[MutableMapping[str, Any]], event: str) -> bool:
+    return any(entry["event"] == event for entry in logged)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 import redis.asyncio as aioredis
 import structlog
@@ -98,6 +99,20 @@ async def test_each_user_has_a_quota_and_redis_does_not_learn_who(
     keys = await redis.keys("*")
     assert keys
     assert not any(b"ann" in key or b"bob" in key for key in keys)
+
+
+async def test_words_of_the_issuer_s_own_do_not_make_a_user_a_producer(
+    settings: Settings, pool: Pool, redis: aioredis.Redis
+) -> None:
+    """Identity providers add theirs: openid, profile, offline_access."""
+    token = bearer(settings, "ann", Scope.USER)["Authorization"].removeprefix("Bearer ")
+    claims = jwt.decode(token, options={"verify_signature": False}) | {"scope": "openid user profile"}
+    headers = {
+        "Authorization": f"Bearer {jwt.encode(claims, settings.jwt_secret.get_secret_value(), 'HS256')}"
+    }
+    async with process(settings, pool, rate_user="1/hour") as api:
+        answers = [await api.get("/v1/users/ann/preferences", headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
 
 
 async def test_a_key_has_a_rate_of_its_own(settings: Settings, pool: Pool, redis: aioredis.Redis) -> None:
