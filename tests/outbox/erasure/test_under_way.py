@@ -93,7 +93,8 @@ async def test_a_step_that_is_rolled_back_loses_nobody_elses_entry(
     envelope = json.dumps({"notification_id": str(one), "user_id": OTHER, "actor_user_id": ADA})
     stream = history.settings.keys.stream("email")
     await history.redis.xadd(stream, {"envelope": envelope, "attempt": "0"})
-    advance, failed = erasure.advance, []
+    advance = erasure.advance
+    failed: list[bool] = []
 
     async def failing(*arguments: Any) -> bool:
         if not failed and not await history.redis.xlen(stream):
