@@ -128,8 +128,10 @@ class Hub:
         unsettled, self._unsettled = self._unsettled, set()
         come = [user for user in unsettled if user in self._feeds and user not in self._subscribed]
         gone = [user for user in unsettled if user not in self._feeds and user in self._subscribed]
-        self._subscribed.update(come)
         self._subscribed.difference_update(gone)
+        for user in unsettled & self._feeds.keys() & self._subscribed - self._unconfirmed.keys():
+            self._feeds[user].confirmed.set()  # left and joined again before anything was sent
+        self._subscribed.update(come)
         for user in come:
             self._unconfirmed[user] = self._unconfirmed.get(user, 0) + 1
         return [*batches("SUBSCRIBE", come), *batches("UNSUBSCRIBE", gone)]

@@ -36,18 +36,23 @@ class NodeHub(Hub):
         self.node = node
         self.on_adrift: OnAdrift = lambda users, error, node: None
         self.on_state: Callable[[], None] = lambda: None
+        self._returned: set[str] = set()
         self._asked: deque[tuple[str, str]] = deque()  # what is not answered yet: an error names no channel
 
     @property
     def idle(self) -> bool:
         return not self._feeds
 
-    def adopt(self, user_id: str, feed: Feed) -> None:
+    def adopt(self, user_id: str, feed: Feed, *, returned: bool) -> None:
+        """`returned`: it was subscribed before, here or elsewhere."""
         self._feeds[user_id] = feed
+        if returned:
+            self._returned.add(user_id)
         self._settle(user_id)
 
     def release(self, user_id: str) -> None:
         del self._feeds[user_id]
+        self._returned.discard(user_id)
         self._settle(user_id)
 
     async def step(self, stop: Stop) -> float:
@@ -72,7 +77,7 @@ class NodeHub(Hub):
         verb = f"S{command}"
         self._asked.extend((verb, user) for user in users)
         words = [(verb, self._keys.user(user)) for user in users]
-        await connection.send_packed_command(connection.pack_commands(words))  # type: ignore[no-untyped-call]
+        await connection.send_packed_command(connection.pack_commands(words))
 
     async def _hear(self, connection: AbstractConnection) -> None:
         heard = 0
@@ -91,10 +96,20 @@ class NodeHub(Hub):
                     if heard % MESSAGES_A_TURN == 0:
                         await asyncio.sleep(0)
                 case [b"ssubscribe", bytes(channel), _]:
-                    self._asked.popleft()
+                    self._answered(SUBSCRIBE, channel)
                     self._confirm(self._keys.user_id(channel.decode()))
                 case [b"sunsubscribe", bytes(channel), _]:
                     self._ended(self._keys.user_id(channel.decode()))
+
+    def _answered(self, verb: str, channel: bytes) -> None:
+        if not self._asked or self._asked.popleft() != (verb, self._keys.user_id(channel.decode())):
+            raise RedisError("an answer to something else")  # a move crossed an UNSUBSCRIBE: begin anew
+
+    def _confirm(self, user_id: str) -> None:
+        super()._confirm(user_id)
+        if user_id in self._returned:
+            self._returned.remove(user_id)
+            self._on_ready.set()  # hints may have been lost on the way
 
     def _ended(self, user_id: str) -> None:
         """By our wish, or because the slot has gone to another node."""
@@ -125,6 +140,7 @@ class NodeHub(Hub):
     def _forget(self) -> None:
         super()._forget()
         self._asked.clear()
+        self._returned.clear()
         self.on_state()
 
     def _note_ready(self) -> None:
@@ -145,7 +161,8 @@ class ShardedHub:
         self._places: dict[str, NodeHub] = {}
         self._hubs: dict[Address, NodeHub] = {}
         self._adrift: set[str] = set()
-        self._placing = False  # whether the loop runs
+        self._lost: set[str] = set()  # of those adrift, who had a place
+        self._placing = False  # whether the loop runs, and knew the owners
 
     @property
     def ready(self) -> bool:
@@ -176,6 +193,7 @@ class ShardedHub:
         if not feed.listeners:
             del self._feeds[user_id]
             self._adrift.discard(user_id)
+            self._lost.discard(user_id)
             if hub := self._places.pop(user_id, None):
                 hub.release(user_id)
 
@@ -187,15 +205,15 @@ class ShardedHub:
             while not stop:
                 self.wake.clear()
                 placed = await self._place(tasks, stop)
-                self._placing = True
+                self._placing = placed
                 self._note_state()
                 await wait(self.wake, 60 if placed else AGAIN_SECONDS)
         self._placing = False
         return 0
 
     async def _place(self, tasks: asyncio.TaskGroup, stop: Stop) -> bool:
-        """Whether all could be."""
-        for user_id in list(self._adrift):
+        """Whether all could be. The owners are looked up even for nobody, so that an outage shows."""
+        for user_id in [*self._adrift, ""]:
             try:
                 node = await self._nodes.owner(self._keys.user(user_id))
             except (RedisError, OSError) as error:
@@ -204,7 +222,8 @@ class ShardedHub:
             if user_id in self._adrift:  # not gone meanwhile
                 self._adrift.remove(user_id)
                 hub = self._places[user_id] = self._hubs.get(node) or self._open(node, tasks, stop)
-                hub.adopt(user_id, self._feeds[user_id])
+                hub.adopt(user_id, self._feeds[user_id], returned=user_id in self._lost)
+                self._lost.discard(user_id)
         return True
 
     def _open(self, node: Address, tasks: asyncio.TaskGroup, stop: Stop) -> NodeHub:
@@ -223,8 +242,9 @@ class ShardedHub:
             self._places.pop(user_id, None)
             if user_id in self._feeds:
                 self._adrift.add(user_id)
+                self._lost.add(user_id)
         self._note_state()
-        if users:
+        if users or error is None:
             asyncio.get_running_loop().call_later(AGAIN_SECONDS, self.wake.set)
 
     def _note_state(self) -> None:

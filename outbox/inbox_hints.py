@@ -19,7 +19,7 @@ log = get("inbox")
 
 NODE_SECONDS = 1.0  # a node that hangs does not hold up the hints of the others for longer
 
-Messages = Mapping[str, Sequence[str]]  # of each channel, in order
+Messages = Mapping[str, Sequence[str | bytes]]  # of each channel, in order
 
 
 async def publish(nodes: Nodes, keys: Keys, user_id: str, hint: InboxChange) -> None:
