@@ -77,9 +77,14 @@ class Hub:
         self._unsettled.add(user_id)
         self.wake.set()
 
+    @property
+    def deaf(self) -> bool:
+        """Whether nobody is told anything."""
+        return not self.ready
+
     async def step(self, stop: Stop) -> float:
         """The life of one connection. Raises RedisError or OSError where none can be made."""
-        connection = await self._nodes.subscriber()
+        connection = await self._connect()
         self._unsettled = set(self._feeds)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -95,6 +100,9 @@ class Hub:
             await connection.disconnect(nowait=True)
         return backoff(0)
 
+    async def _connect(self) -> AbstractConnection:
+        return await self._nodes.subscriber()
+
     def _forget(self) -> None:
         self.ready = False
         SUBSCRIBED.set(0)
@@ -108,9 +116,12 @@ class Hub:
         while not stop:
             self.wake.clear()
             for command, users in self._commands():
-                await connection.send_command(command, *map(self._keys.user, users))
+                await self._send(connection, command, users)
             self._note_ready()
             await self.wake.wait()
+
+    async def _send(self, connection: AbstractConnection, command: str, users: list[str]) -> None:
+        await connection.send_command(command, *map(self._keys.user, users))
 
     def _commands(self) -> list[tuple[str, list[str]]]:
         """What brings the subscriptions in line with the feeds, in commands of bounded size."""
@@ -121,8 +132,8 @@ class Hub:
             if user in self._subscribed and user not in self._unconfirmed:
                 self._feeds[user].confirmed.set()
         gone = [user for user in unsettled if user not in self._feeds and user in self._subscribed]
-        self._subscribed.update(come)
         self._subscribed.difference_update(gone)
+        self._subscribed.update(come)
         for user in come:
             self._unconfirmed[user] = self._unconfirmed.get(user, 0) + 1
         return [*batches("SUBSCRIBE", come), *batches("UNSUBSCRIBE", gone)]

@@ -12,6 +12,7 @@ from gateway.hub import Hub
 from gateway.limits import Cap
 from gateway.metrics import CHANGES, HEALED, OPENED, SOCKETS, USERS
 from gateway.protocol import Arrived, ChangeFrame, Close, Closing
+from gateway.sharded_hub import ShardedHub
 from outbox.inbox import InboxChange
 from outbox.inbox_hints import publish
 from outbox.log import get
@@ -40,7 +41,8 @@ class Switchboard:
         self.reader = Reader(pool, CATCH_UPS_AT_ONCE)
         self.draining = False
         self.look = asyncio.Event()  # wakes the reconciliation
-        self.hub = Hub(nodes, settings.keys, self.tell, on_ready=self.look)
+        hub = ShardedHub if nodes.is_cluster else Hub
+        self.hub: Hub | ShardedHub = hub(nodes, settings.keys, self.tell, on_ready=self.look)
         self._pool = pool
         self._nodes = nodes
         self.addresses = Cap(settings.gateway_connections_per_address)
@@ -134,7 +136,7 @@ class Switchboard:
 
     def no_redis(self) -> str | None:
         """For /readyz."""
-        return None if self.hub.ready else "not subscribed: Redis does not answer"
+        return "not subscribed: Redis does not answer" if self.hub.deaf else None
 
 
 def stopping() -> Closing:

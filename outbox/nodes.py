@@ -142,6 +142,24 @@ class Nodes:
         self._known = False
         raise failed
 
+    async def owner(self, key: str) -> Address:
+        """Which node of a cluster holds this key. Raises RedisError or OSError where nobody tells."""
+        return await self._holder(key)
+
+    async def subscriber_at(self, node: Address) -> AbstractConnection:
+        """A new connection, of the caller's own, to this node. Raises RedisError or OSError."""
+        connection: AbstractConnection = self._client(node).connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        await connection.connect()  # type: ignore[no-untyped-call]
+        return connection
+
+    def learn(self, error: Exception | None, asked: Address) -> None:
+        """What a subscriber of the caller's own heard from a node: a new place, or that the known ones are not to be
+        believed."""
+        if isinstance(error, MovedError):
+            self._owners[error.slot_id] = Address(error.host or asked.host, error.port)
+        else:
+            self._known = False
+
     async def check(self) -> None:
         """Whether Redis answers, and is what the URL says. Raises RedisError, OSError or SettingsError."""
         if self.is_cluster:

@@ -12,7 +12,9 @@ from outbox.streams import Keys
 from workers.job import Hint, Job, Settled, Written
 from workers.outcome import Delivered, Outcome
 
-NOTHING_MARKED: dict[str, list[int]] = {name: [] for name in ("read", "unread_again", "archived", "unarchived")}
+NOTHING_MARKED: dict[str, list[int]] = {
+    name: [] for name in ("read", "unread_again", "archived", "unarchived")
+}
 
 
 class InApp:

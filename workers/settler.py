@@ -17,6 +17,7 @@ import asyncpg
 from db import delivery, rules
 from db.delivery import Settlement, Status, Undecodable
 from db.pool import Executor, Pool, PooledConnection
+from outbox.inbox_hints import spread
 from outbox.log import get
 from outbox.nodes import Nodes
 from outbox.service import Stop, describe, run_loop, wait
@@ -211,11 +212,14 @@ class Settler:
         return await self.channel.again(connection, sorted(users)) if users else []
 
     async def acknowledge(self) -> None:
-        """Hints, XACK and XDEL in one round trip to the stream's node; a hint is heard on every node. If it fails all
+        """Hints, XACK and XDEL in one round trip; on a cluster the hints go to their own nodes before. If it fails all
         of it is said again: hints may come twice."""
         ids, hints = self._acks.ids, self._acks.hints
         if not ids:
             return
+        if self.nodes.is_cluster and hints:
+            await spread(self.nodes, by_channel(hints))
+            hints = self._acks.hints = []  # a node that did not take its own must not repeat the others'
         async with self.nodes.at(self.stream) as redis:
             pipe = redis.pipeline(transaction=False)
             for start in range(0, len(hints), HINTS_A_CALL):
@@ -232,6 +236,13 @@ class Settler:
         if lost:
             metrics.LEASE_LOST.labels(self.channel.name).inc(len(lost))
             log.warning("worker.lease_lost", stream=self.stream, entries=len(lost))
+
+
+def by_channel(hints: Sequence[Hint]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for hint in hints:
+        found.setdefault(hint.channel, []).append(hint.message)
+    return found
 
 
 def delivered(finished: Finished) -> bool:

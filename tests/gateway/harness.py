@@ -19,6 +19,7 @@ from db.pool import Connection, Executor, Pool, open_pool
 from gateway.main import run
 from gateway.switchboard import Switchboard
 from outbox.inbox import InboxChange, InboxItem
+from outbox.inbox_hints import spread
 from outbox.local.ports import ephemeral
 from outbox.nodes import Nodes
 from outbox.service import Stop
@@ -179,6 +180,9 @@ class Inbox:
     async def publish_raw(self, user_id: str, *messages: str | bytes) -> None:
         """In one go."""
         channel = self.settings.keys.user(user_id)
+        if self.nodes.is_cluster:
+            await spread(self.nodes, {channel: messages})
+            return
         async with self.nodes.at(channel) as redis:
             pipe = redis.pipeline(transaction=False)
             for message in messages:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import httpx
+import pytest
 
 from gateway.page import FILES
 from gateway.protocol import Close
@@ -57,9 +58,9 @@ async def test_probes(gate: Gate) -> None:
         assert (await http.get("/readyz")).status_code == 503
 
 
-async def test_not_ready_without_redis(settings: Settings) -> None:
+async def test_not_ready_without_redis(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(settings) as gate:
-        gate.board.hub._forget()
+        monkeypatch.setattr(type(gate.board.hub), "deaf", True)
         async with httpx.AsyncClient(base_url=f"http://{gate.address}") as http:
             answer = await http.get("/readyz")
         assert answer.status_code == 503

@@ -4,23 +4,21 @@ import asyncio
 import json
 
 from outbox.inbox import InboxChange
+from tests.hints import hints
 from tests.workers.conftest import Road
 from tests.workers.mail import MailServer
 
 
 async def test_inapp_reaches_the_inbox(road: Road) -> None:
-    pubsub = road.redis.pubsub()
-    await pubsub.subscribe(road.settings.keys.user("ada"))
-    await pubsub.get_message(timeout=5)
-    notification_id = await road.send()
-    async with road.worker():
-        await road.until(notification_id, "delivered")
-        await road.until_empty()
-    hint = await pubsub.get_message(ignore_subscribe_messages=True, timeout=5)
-    assert hint is not None
-    change = InboxChange.model_validate_json(hint["data"])
-    assert hint["data"].decode() == change.model_dump_json(), "written as the model would"
-    await pubsub.aclose()  # type: ignore[no-untyped-call]
+    async with hints(road.settings.redis, road.settings.keys.user("ada")) as heard:
+        notification_id = await road.send()
+        async with road.worker():
+            await road.until(notification_id, "delivered")
+            await road.until_empty()
+        async with asyncio.timeout(5):
+            hint = await heard()
+    change = InboxChange.model_validate_json(hint)
+    assert hint.decode() == change.model_dump_json(), "written as the model would"
     assert (change.version, change.last_seq, change.unread) == (1, 1, 1)
     assert change.item is not None
     assert change.item.payload == {"title": "Paid", "body": "Thank you"}

@@ -13,6 +13,7 @@ from outbox.service import Stop
 from outbox.settings import Settings
 from outbox.streams import GROUP
 from tests.conftest import cut_off
+from tests.hints import hints
 from tests.workers.conftest import Road, eventually
 from tests.workers.mail import DROP, MailServer, mail_server
 from workers.main import main
@@ -53,14 +54,9 @@ async def test_delivered_inapp_is_hinted_again(road: Road) -> None:
     notification_id = await road.send()
     async with road.worker():
         await road.until_empty()
-        pubsub = road.redis.pubsub()
-        await pubsub.subscribe(road.settings.keys.user("ada"))
-        await pubsub.get_message(timeout=5)
-        await road.entry(notification_id)
-        hint = await pubsub.get_message(ignore_subscribe_messages=True, timeout=10)
-        await pubsub.aclose()  # type: ignore[no-untyped-call]
-    assert hint is not None
-    change = InboxChange.model_validate_json(hint["data"])
+        async with hints(road.settings.redis, road.settings.keys.user("ada")) as heard, asyncio.timeout(10):
+            await road.entry(notification_id)
+            change = InboxChange.model_validate_json(await heard())
     assert (change.version, change.last_seq, change.unread, change.item) == (1, 1, 1, None)
 
 
