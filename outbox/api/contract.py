@@ -68,7 +68,8 @@ class Endpoint(Route):
         async def guarded(request: Request) -> Response:
             guard = request.app.state.guard
             request.state.caller = await guard.admit(request, contract)
-            if contract.scopes:  # what others call, or click, may carry more than we know of
+            # What others call, or click, may carry more than we know of.
+            if contract.scopes and request.scope["query_string"]:
                 check_query(request.query_params, contract.query)
             if not contract.acts(method):
                 return await handler(request)

@@ -65,7 +65,12 @@ async def main(settings: Settings, stop: Stop) -> None:
         async with asyncio.TaskGroup() as tasks:
             for name, step in steps.items():
                 tasks.create_task(run_loop(name, step, asyncio.Event(), stop))
-            await serve(app, settings.host, settings.api_port, stop, server_header=False)
+            await serve(
+                *(app, settings.host, settings.api_port, stop),
+                server_header=False,
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=settings.trusted_proxies,
+            )
             await app.state.gathering.close()
     finally:
         await guard.aclose()

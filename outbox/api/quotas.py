@@ -180,8 +180,8 @@ class Told:
 
     async def __call__(self, scope: Asgi, receive: Receive, send: Send) -> None:
         async def with_limits(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                found: Headers = scope.get("state", {}).get("rate_limit", [])
+            is_start = message["type"] == "http.response.start"
+            if is_start and (found := scope.get("state", {}).get("rate_limit")):
                 message["headers"] = [*message["headers"], *found]
             await send(message)
 
