@@ -38,9 +38,12 @@ ORDER BY channel, address LIMIT $4
 -- the primary keys for each channel, of which there are few.
 SELECT c.name, lower($1), coalesce(s.reason, v.reason), coalesce(s.created_at, v.created_at)
 FROM notify.channels c
-LEFT JOIN notify.suppressions s ON s.channel = c.name AND s.address = lower($1)
-LEFT JOIN notify.veiled_suppressions v
-  ON v.channel = c.name AND v.veil = notify.veil((SELECT key FROM notify.veil_key WHERE one), c.name, lower($1))
+LEFT JOIN LATERAL (  -- LIMIT keeps it a probe where Postgres knows little of the table yet
+  SELECT reason, created_at FROM notify.suppressions WHERE channel = c.name AND address = lower($1) LIMIT 1) s ON true
+LEFT JOIN LATERAL (
+  SELECT reason, created_at FROM notify.veiled_suppressions
+  WHERE channel = c.name
+    AND veil = notify.veil((SELECT key FROM notify.veil_key WHERE one), c.name, lower($1)) LIMIT 1) v ON true
 WHERE ($2::text IS NULL OR c.name = $2) AND coalesce(s.reason, v.reason) IS NOT NULL
 ORDER BY c.name
 
