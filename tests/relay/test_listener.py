@@ -57,7 +57,8 @@ async def cause(relay: Watched, producer: Connection) -> str:
         await relay.modes[Mode.ASLEEP].wait()
         before = relay.tick
         await producer.execute(INSERT)
-        while relay.tick == before:
+        # The tick has its number before the step that made it has ended, and only then is its cause noted.
+        while relay.tick == before or relay.tick not in relay.found:
             relay.ticked.clear()
             await relay.ticked.wait()
     return relay.found[relay.tick].cause
