@@ -36,7 +36,7 @@ async def test_a_wake_during_the_step_is_not_lost() -> None:
             stop.ask()
         return FOREVER
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await run_loop("test", step, wake, stop)
     assert steps == 2
 
@@ -51,7 +51,7 @@ async def test_a_wake_ends_the_pause() -> None:
         waiting.set()
         return FOREVER
 
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         tasks.create_task(run_loop("test", step, wake, stop))
         for _ in range(3):
             await waiting.wait()
@@ -71,7 +71,7 @@ async def test_more_work_is_done_without_a_pause_and_no_wake_is_no_work() -> Non
             stop.ask()
         return pause
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await run_loop("test", step, asyncio.Event(), stop)
     assert left == []
 
@@ -138,7 +138,7 @@ async def test_the_first_signal_lets_it_finish(logs: list[Any]) -> None:
         await stop.asked.wait()
         finished.append("what it held")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await run(main, grace=FOREVER)
     assert finished == ["what it held"]
     assert [line["event"] for line in logs] == ["service.stopping"]
@@ -159,7 +159,7 @@ async def test_then_it_is_cut_short(signals: int, grace: float, logs: list[Any])
             cancelled.append(True)
             raise
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await run(main, grace=grace)
     assert cancelled == [True]
     assert logs[-1]["event"] == "service.cut_short"

@@ -319,13 +319,13 @@ async def test_a_connection_that_ends_between_two_commits_costs_nobody_anything(
 async def test_a_connection_that_is_not_to_be_had_costs_nobody_anything_while_there_is_another(
     database: Database, admin: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering_of, "ACQUIRE_SECONDS", 0.05)
     pool = await open_pool(database.app, name="small", size=1)
     gathering = Gathering(pool)
     with structlog.testing.capture_logs() as logged:
         async with locked(admin) as waiting:
             first = asyncio.create_task(gathering.accept(one()))
             await waiting(1)
+            monkeypatch.setattr(gathering_of, "ACQUIRE_SECONDS", 0.05)
             others = [asyncio.create_task(gathering.accept(one())) for _ in range(5)]
             await until(lambda: told_of(logged, "api.no_connection"))
         assert kinds(await asyncio.gather(first, *others, return_exceptions=True)) == ["Accepted"] * 6
