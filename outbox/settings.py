@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from outbox.egress import Egress
 from outbox.errors import SettingsError
 from outbox.nodes import is_cluster
+from outbox.otel_settings import OtelSettings
 from outbox.signed_by import ASYMMETRIC, SHARED, Algorithm
 from outbox.signing import derive
 from outbox.streams import Keys
@@ -55,6 +56,14 @@ def refuse_other_placeholders(value: str) -> str:
     return value
 
 
+def refuse_other_traces(value: str) -> str:
+    if urlsplit(value).scheme not in {"http", "https"} or "{trace_id}" not in value:
+        raise ValueError(
+            "must be a URL with {trace_id} in it, like https://jaeger.example.com/trace/{trace_id}"
+        )
+    return value
+
+
 def web(value: str) -> str:
     if urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname:
         raise ValueError("must be a URL like https://id.example.com/.well-known/jwks.json")
@@ -79,6 +88,7 @@ RedisUrl = Annotated[
 ]
 RecipientUrl = Annotated[str, AfterValidator(refuse_other_placeholders)]
 WebUrl = Annotated[str, AfterValidator(web)]
+TraceUrl = Annotated[str, AfterValidator(refuse_other_traces)]
 Rate = Annotated[str, Field(pattern=RATE)]
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -94,7 +104,7 @@ def state_dir() -> Path:
     return Path(home) / "outbox"
 
 
-class Settings(BaseSettings):
+class Settings(OtelSettings, BaseSettings):
     """Every setting. The environment name is the field's in capitals, with OUTBOX_ before it unless noted.
 
     Durations are in seconds. A URL may hold a password, so URLs print as stars.
@@ -114,6 +124,8 @@ class Settings(BaseSettings):
     env: Literal["production", "development"] = "production"
     log: Literal["auto", "console", "json"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    # Where people look at traces: https://jaeger.example.com/trace/{trace_id}
+    trace_url: TraceUrl | None = None
     shutdown_grace: Seconds = 20
     # How long a process that starts waits for Postgres and Redis before it gives up.
     start_patience: Annotated[float, Field(ge=0)] = 15
