@@ -36,6 +36,7 @@ def now() -> int:
 
 def shipped(tick: Tick, streams: Mapping[str, Sequence[Block]], cause: str, began: int) -> None:
     """These are in their streams; `began`: when the look did that found them."""
+    ended = time.time_ns()
     found = ((stream, row) for stream, blocks in streams.items() for row in carried(blocks))
     for stream, row in islice(found, SPANS):
         attributes: Attributes = {
@@ -50,7 +51,7 @@ def shipped(tick: Tick, streams: Mapping[str, Sequence[Block]], cause: str, bega
             "outbox.tick": tick.no,
             "outbox.wake_up": cause,
         }
-        tracing.begin(f"publish {stream}", Kind.PRODUCER, row.traceparent, attributes, at=began).end()
+        tracing.begin(f"publish {stream}", Kind.PRODUCER, row.traceparent, attributes, at=began).end(ended)
 
 
 def carried(blocks: Sequence[Block]) -> Iterator[Carried]:

@@ -179,11 +179,16 @@ class Webhook:
         method = made.config.method
         about = {"http.request.method": method, "server.address": endpoint.host}
         with tracing.span(f"{method} {self.name}", Kind.CLIENT, about) as span:
-            outcome = await self._exchange(made, endpoint, job, body)
+            answer, outcome = await self._exchange(made, endpoint, job, body)
+            if isinstance(answer, Answer):
+                span.note({"http.response.status_code": answer.status})
             traced.answered(span, outcome)
         return outcome
 
-    async def _exchange(self, made: Hook, endpoint: Endpoint, job: Job, body: str) -> Outcome:
+    async def _exchange(
+        self, made: Hook, endpoint: Endpoint, job: Job, body: str
+    ) -> tuple[Answer | Outcome, Outcome]:
+        """What came, and what it means."""
         now, traceparent = datetime.now(UTC), here()
         headers = {
             "user-agent": "Outbox",
@@ -198,7 +203,9 @@ class Webhook:
         post = Post(made.config.method, endpoint.url, headers, body.encode())
         answer = await self._poster.send(post, min(made.config.timeout_seconds, self.budget))
         outcome = outcome_of(answer, now) if isinstance(answer, Answer) else answer
-        return outcome if isinstance(outcome, LeaseShort) else replace(outcome, provider=endpoint.host)
+        if not isinstance(outcome, LeaseShort):
+            outcome = replace(outcome, provider=endpoint.host)
+        return answer, outcome
 
     async def _switch_off(self, endpoint: Endpoint, job: Job, reason: str) -> None:
         """Where that fails, the next delivery is told the same."""

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -55,7 +54,7 @@ class Stage:
         answer = await self.api.post("/v1/notifications", json=document, headers=headers)
         answer.raise_for_status()
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await self.arrived(answer.json()["id"]):
+            while not await self.arrived(answer.json()["id"]):  # noqa: ASYNC110 - as a person would look
                 await asyncio.sleep(0.2)
         return str(answer.json()["id"])
 
@@ -67,7 +66,7 @@ class Stage:
         """Of one whose first e-mail provider fails, so that the second one is asked, and whose webhook fails once, so
         that it is tried again."""
         for name in ("sendgrid", "127.0.0.1"):
-            self.doubles.odds[name].order(Kind.ANSWER, status=503)
+            self.doubles.odds[name].order(Kind.ANSWER, status=500)
         trace_id = uuid4().hex
         await self.send(f"00-{trace_id}-{uuid4().hex[:16]}-01")
         return await self.told(trace_id)
@@ -101,15 +100,20 @@ async def played(
 ) -> AsyncIterator[Stage]:
     told = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
     env = SETTINGS | doubles.secrets() | told
-    start = partial(service, servers=servers, database=database, **env)
     names = ("api", "relay", "worker", "gateway")
-    async with all_of(*(start(name, name) for name in names)) as (api, _, _, gateway):
+    processes = [service(name, name, servers=servers, database=database, **env) for name in names]
+    async with all_of(*processes) as (api, _, _, gateway):
         settings = Settings(
-            DATABASE_URL=database.service, REDIS_URL=servers.redis_url, jwt_secret=JWT_SECRET, env="development"
+            DATABASE_URL=database.service,
+            REDIS_URL=servers.redis_url,
+            jwt_secret=JWT_SECRET,
+            env="development",
         )
         producer = {"Authorization": f"Bearer {issue(settings, 'shop', Scope.PRODUCER, timedelta(hours=1))}"}
         async with (
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}", headers=producer, timeout=20) as client,
+            httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{api.port}", headers=producer, timeout=20
+            ) as client,
             connect(f"ws://127.0.0.1:{gateway.port}/v1/ws") as socket,
         ):
             token = issue(settings, USER, Scope.USER, timedelta(hours=1))
