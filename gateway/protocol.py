@@ -227,7 +227,7 @@ class Arrived:
 # What the in-app worker publishes of a new item. Anything else that is an InboxChange is read as one.
 ARRIVAL = re.compile(
     rb'\{"version":(\d{1,18}),"last_seq":(\d{1,18}),"unread":(\d{1,10}),'
-    rb'(?:"traceparent":"([0-9a-f-]{55})",)?"item":(\{"seq":\2,.*)\}(?:,"[a-z_]+":\[\])*\}',
+    rb'(?:"traceparent":(?:null|"([0-9a-f-]{55})"),)?"item":(\{"seq":\2,.*)\}(?:,"[a-z_]+":\[\])*\}',
     re.DOTALL,
 )
 
