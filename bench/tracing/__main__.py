@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.channels.__main__ import overlook
 from bench.chaos.ground import new_folder
 from bench.tracing.collector import Told
+from bench.tracing.cost import cost, show
 from bench.tracing.stage import stage
 from bench.tracing.waterfall import draw
 
@@ -28,10 +29,14 @@ async def traced(folder: Path) -> list[Told]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.tracing", description=__doc__)
     parser.add_argument("--picture", type=Path, default=PICTURE)
+    parser.add_argument("--cost", action="store_true", help="instead: what tracing costs, some minutes long")
     asked = parser.parse_args()
     folder = new_folder()
     folder.chmod(0o755)
     try:
+        if asked.cost:
+            print(show(asyncio.run(cost(folder))))
+            return 0
         spans = asyncio.run(traced(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

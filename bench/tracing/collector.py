@@ -46,9 +46,10 @@ class Told:
 
 @dataclass(slots=True)
 class Collector:
-    """What came, oldest first. While `status` is none of 2xx, it refuses all."""
+    """What came, oldest first. While `status` is none of 2xx, it refuses all; if it does not keep, it only takes."""
 
     port: int = field(default_factory=ephemeral)
+    keeps: bool = True
     status: int = 200
     spans: list[Told] = field(default_factory=list)
     requests: int = 0
@@ -76,7 +77,8 @@ class Collector:
         body = await request.body()
         if request.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        self.spans += read(ExportTraceServiceRequest.FromString(body).resource_spans)
+        if self.keeps:
+            self.spans += read(ExportTraceServiceRequest.FromString(body).resource_spans)
         self._news.set()
         return Response(ExportTraceServiceResponse().SerializeToString(), media_type=PROTOBUF)
 
