@@ -13,6 +13,7 @@ from gateway.limits import Cap
 from gateway.metrics import CHANGES, HEALED, OPENED, SOCKETS, USERS
 from gateway.protocol import Arrived, ChangeFrame, Close, Closing
 from gateway.sharded_hub import ShardedHub
+from gateway.traced import pushing
 from outbox.inbox import InboxChange
 from outbox.inbox_hints import publish
 from outbox.log import get
@@ -72,8 +73,10 @@ class Switchboard:
 
     def tell(self, user_id: str, change: InboxChange | Arrived | None) -> None:
         """Pass a hint on to the user's lines here."""
-        for line in list(self._lines.get(user_id, ())):
-            line.hint(change)
+        lines = list(self._lines.get(user_id, ()))
+        with pushing(change, lines):
+            for line in lines:
+                line.hint(change)
 
     async def change(self, user_id: str, frame: ChangeFrame) -> Applied:
         """Carry out a client's change and tell all of the user's lines, here and on other gateways.

@@ -37,6 +37,14 @@ def refuse_other_placeholders(value: str) -> str:
     return value
 
 
+def refuse_other_traces(value: str) -> str:
+    if urlsplit(value).scheme not in {"http", "https"} or "{trace_id}" not in value:
+        raise ValueError(
+            "must be a URL with {trace_id} in it, like https://jaeger.example.com/trace/{trace_id}"
+        )
+    return value
+
+
 def web(value: str) -> str:
     if urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname:
         raise ValueError("must be a URL like https://id.example.com/.well-known/jwks.json")
@@ -61,6 +69,7 @@ RedisUrl = Annotated[
 ]
 RecipientUrl = Annotated[str, AfterValidator(refuse_other_placeholders)]
 WebUrl = Annotated[str, AfterValidator(web)]
+TraceUrl = Annotated[str, AfterValidator(refuse_other_traces)]
 Rate = Annotated[str, Field(pattern=RATE)]
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from outbox.egress import Egress
 from outbox.errors import SettingsError
+from outbox.otel_settings import OtelSettings
 from outbox.setting_values import (
     DatabaseUrl,
     Port,
@@ -26,6 +27,7 @@ from outbox.setting_values import (
     RecipientUrl,
     RedisUrl,
     Seconds,
+    TraceUrl,
     WebUrl,
     refuse_odd_entries,
     split,
@@ -47,7 +49,7 @@ def state_dir() -> Path:
     return Path(home) / "outbox"
 
 
-class Settings(BaseSettings):
+class Settings(OtelSettings, BaseSettings):
     """Every setting. The environment name is the field's in capitals, with OUTBOX_ before it unless noted.
 
     Durations are in seconds. A URL may hold a password, so URLs print as stars.
@@ -67,6 +69,8 @@ class Settings(BaseSettings):
     env: Literal["production", "development"] = "production"
     log: Literal["auto", "console", "json"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    # Where people look at traces: https://jaeger.example.com/trace/{trace_id}
+    trace_url: TraceUrl | None = None
     shutdown_grace: Seconds = 20
     # How long a process that starts waits for Postgres and Redis before it gives up.
     start_patience: Annotated[float, Field(ge=0)] = 15

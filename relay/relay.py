@@ -9,7 +9,7 @@ from db import relay as sql
 from db.pool import OUTAGES, Connection, connect
 from outbox.log import get
 from outbox.settings import Settings
-from relay import metrics
+from relay import metrics, traced
 from relay.catch_up import catch_up, disown
 from relay.entries import Tick, by_stream
 from relay.lead import Lead
@@ -129,7 +129,7 @@ class Relay:
     async def advance(self, conn: Connection, ledger: Ledger) -> Made:
         """Look; if there are rows, make a tick of them and ship it. Repeating is safe: a tick is made once,
         by its key, and its ids follow from it."""
-        began_at = monotonic()
+        began_at, began = monotonic(), traced.now()
         made = await self.quickly(conn, ledger) or await self.at_length(conn, ledger)
         self.seen = None if made.found else made.seen
         if made.tick:
@@ -137,6 +137,9 @@ class Relay:
                 Job(conn, self.conn_lock, ledger, made.tick), made.streams, more=not made.all_read
             )
             self.shipped(made.tick, made.created, began_at)
+            if began:
+                taken = {key: made.streams[key] for key in made.streams if key not in ledger.behind}
+                traced.shipped(made.tick, taken, self.cause, began)
         elif made.found:
             metrics.COLLISIONS.inc()
             log.info("relay.collided", tick=ledger.tick.no + 1 if ledger.tick else 1)

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
+from outbox import tracing
 from outbox.errors import SettingsError
-from workers import metrics
+from outbox.tracing import Kind
+from workers import metrics, traced
 from workers.circuit import Admission, Circuit, Sign
 from workers.common import Common
 from workers.failover import Descent, leads_on, result, sign
@@ -162,7 +164,9 @@ class Providers(Generic[M]):
     async def _ask(self, provider: Provider[M], message: M, admission: Admission, deadline: float) -> Outcome:
         name, circuit = provider.name, self.common.circuit(provider.name)
         try:
-            outcome = await within(provider.send(message), deadline)
+            with tracing.span(f"send {name}", Kind.CLIENT, {"outbox.provider": name}) as span:
+                outcome = await within(provider.send(message), deadline)
+                traced.answered(span, outcome)
             note(circuit, admission, outcome)
         finally:
             circuit.release(admission)

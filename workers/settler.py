@@ -22,7 +22,7 @@ from outbox.log import get
 from outbox.nodes import Nodes
 from outbox.service import Stop, describe, run_loop, wait
 from outbox.streams import GROUP
-from workers import metrics
+from workers import metrics, traced
 from workers.digest import UNTOLD, untold
 from workers.entries import Entry
 from workers.job import Channel, Hint, Inward, Recording, Settled, Written
@@ -136,11 +136,13 @@ class Settler:
 
     async def settle(self, connection: PooledConnection, batch: Sequence[Finished]) -> None:
         results = [item for item in batch if isinstance(item, Settled)]
+        began = traced.now()
         left = await self.settle_unsent(connection, batch)
         written = await self.write(connection, results) if results else Written({}, [])
         hints = [*written.hints, *await self.again(connection, batch, written)]
         lost = [item for item in results if item.settlement.key not in written.fresh]
         count([item for item in results if written.fresh.get(item.settlement.key)], self.channel.name)
+        traced.settled([item for item in results if item.settlement.key in written.fresh], began)
         self.note_lost(lost)
         left |= {item.job.entry.id for item in lost}
         self._acks.hints += hints
@@ -236,6 +238,8 @@ class Settler:
         if lost:
             metrics.LEASE_LOST.labels(self.channel.name).inc(len(lost))
             log.warning("worker.lease_lost", stream=self.stream, entries=len(lost))
+            for item in lost:
+                traced.abandon(item.job.span, "lease_lost")
 
 
 def by_channel(hints: Sequence[Hint]) -> dict[str, list[str]]:
@@ -284,7 +288,8 @@ def count(settled: Sequence[Settled], channel: str) -> None:
         if item.settlement.status is Status.DELIVERED:
             seconds.observe(max((now - item.job.entry.envelope.created_at).total_seconds(), 0.0))
         elif item.settlement.dead:
-            tell_dead(item.settlement, channel)
+            with item.job.span.within():
+                tell_dead(item.settlement, channel)
 
 
 def count_undecodable(entries: Sequence[Undecodable], channel: str) -> None:

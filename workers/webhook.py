@@ -12,12 +12,16 @@ from db.delivery import Claim, Status, Tried
 from db.pool import OUTAGES as DATABASE_OUTAGES
 from db.pool import Executor, Pool
 from db.webhooks import Place
+from outbox import tracing
 from outbox.egress import Egress
 from outbox.log import get
 from outbox.nodes import Nodes
 from outbox.rendering.renderers import Rendered
 from outbox.service import describe
 from outbox.streams import Keys
+from outbox.trace_context import here
+from outbox.tracing import Kind
+from workers import traced
 from workers.circuit import Admission, Circuit, Sign
 from workers.configured import Configured
 from workers.dialing import Resolver, resolve
@@ -172,9 +176,25 @@ class Webhook:
         return rendered.text
 
     async def _post(self, made: Hook, endpoint: Endpoint, job: Job, body: str) -> Outcome:
-        now = datetime.now(UTC)
+        method = made.config.method
+        about = {"http.request.method": method, "server.address": endpoint.host}
+        with tracing.span(f"{method} {self.name}", Kind.CLIENT, about) as span:
+            answer, outcome = await self._exchange(made, endpoint, job, body)
+            if isinstance(answer, Answer):
+                span.note({"http.response.status_code": answer.status})
+            traced.answered(span, outcome)
+        return outcome
+
+    async def _exchange(
+        self, made: Hook, endpoint: Endpoint, job: Job, body: str
+    ) -> tuple[Answer | Outcome, Outcome]:
+        """What came, and what it means."""
+        now, traceparent = datetime.now(UTC), here()
         headers = {
             "user-agent": "Outbox",
+            **(
+                {"traceparent": traceparent} if traceparent else {}
+            ),  # so that the receiver's spans hang beneath
             **{name.lower(): value for name, value in made.headers.items()},
             "content-type": made.config.content_type,
             "accept-encoding": "identity",
@@ -183,7 +203,9 @@ class Webhook:
         post = Post(made.config.method, endpoint.url, headers, body.encode())
         answer = await self._poster.send(post, min(made.config.timeout_seconds, self.budget))
         outcome = outcome_of(answer, now) if isinstance(answer, Answer) else answer
-        return outcome if isinstance(outcome, LeaseShort) else replace(outcome, provider=endpoint.host)
+        if not isinstance(outcome, LeaseShort):
+            outcome = replace(outcome, provider=endpoint.host)
+        return answer, outcome
 
     async def _switch_off(self, endpoint: Endpoint, job: Job, reason: str) -> None:
         """Where that fails, the next delivery is told the same."""

@@ -24,6 +24,7 @@ from outbox.envelope import Notification
 from outbox.log import get
 from outbox.producer import to_row, uuid7
 from outbox.service import describe
+from outbox.trace_context import leave
 
 log = get("api")
 
@@ -106,6 +107,7 @@ class Gathering:
 
     async def _flush(self) -> None:
         """Commits until nothing waits, or the connection is lost; then the next one begins on another."""
+        leave()
         try:
             async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
                 await self._drain(conn)

@@ -12,7 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from db import notifications
 from db.pool import Executor, Pool
-from outbox.api import limited, status, why
+from outbox import tracing
+from outbox.api import limited, sending, status, why
 from outbox.api.body import JSON, parse_object, read_json_bytes
 from outbox.api.contract import Contract, Endpoint, caller
 from outbox.api.gathering import Gathering
@@ -109,7 +110,10 @@ class Notifications:
         document = parse_object(await read_json_bytes(request, ONE_BYTES))
         notification = read_one(document, request.headers)
         limited.hold(caller(request), notification)
-        accepted = await self.gathering.accept(notification)
+        span, [notification] = sending.begin([notification])
+        with tracing.ending(span):
+            accepted = await self.gathering.accept(notification)
+            span.note({"messaging.message.id": str(accepted.id), "outbox.replayed": accepted.replayed})
         url = self.url(accepted)
         body = f'{{"id":"{accepted.id}","status_url":{json.dumps(url)}}}'
         return Response(body, 202, {"Location": url} | replay_header(accepted.replayed), JSON)
@@ -120,8 +124,10 @@ class Notifications:
         # In a thread: megabytes of JSON would hold up every other request.
         batch = await asyncio.to_thread(parse_batch, body, request.headers)
         limited.hold_all(caller(request), batch)
-        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
-            accepted = await accept_batch(conn, batch)
+        span, stored = sending.begin(batch)
+        with tracing.ending(span):
+            async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+                accepted = await accept_batch(conn, stored)
         shown = [self.link(each) | {"replayed": each.replayed} for each in accepted]
         headers = replay_header(all(each.replayed for each in accepted))
         return JSONResponse({"notifications": shown}, 202, headers)

@@ -200,20 +200,24 @@ def doubles(  # noqa: PLR0913, PLR0917 - a port each
 
 def run(name: str, port: str, main: Callable[..., Awaitable[None]]) -> None:
     """One process from settings to exit. `port` names the setting of the port it serves."""
-    from outbox import log, production, service
+    from outbox import log, production, service, tracing
     from outbox.cli import reach
     from outbox.settings import Settings
 
     settings = Settings.load()
     production.refuse(settings)
     log.configure(name, settings.log, settings.log_level)
+    tracing.start(settings, name)
 
     async def begin(stop: service.Stop) -> None:
         await reach.patiently(settings, name, getattr(settings, port), stop)
         if not stop:
             await main(settings, stop)
 
-    in_loop(service.run(begin, grace=settings.shutdown_grace))
+    try:
+        in_loop(service.run(begin, grace=settings.shutdown_grace))
+    finally:
+        tracing.stop()
 
 
 def in_loop(work: Awaitable[None]) -> None:
