@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -12,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from outbox import supervised
 from outbox.service import Stop
 
 # None when all is well, otherwise what is wrong, in a sentence for the operator.
@@ -63,6 +65,10 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        supervised.tell(supervised.READY)
+
 
 async def serve(app: ASGIApp, host: str, port: int, stop: Stop, **options: object) -> None:
     """Serve until asked to stop; connections then have the process's grace time to end."""
@@ -89,5 +95,7 @@ async def serve(app: ASGIApp, host: str, port: int, stop: Stop, **options: objec
 
 async def serve_probes(health: Health, host: str, port: int, stop: Stop) -> None:
     """The probes alone, for processes that serve nothing else. Port 0 turns them off."""
-    if port:
+    if not port:
+        supervised.tell(supervised.READY)
+    else:
         await serve(Starlette(routes=health.routes()), host, port, stop)

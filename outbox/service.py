@@ -5,6 +5,7 @@ import random
 import signal
 from collections.abc import Awaitable, Callable
 
+from outbox import supervised
 from outbox.log import get
 
 log = get("service")
@@ -91,6 +92,7 @@ async def run(main: Callable[[Stop], Awaitable[None]], *, grace: float) -> None:
     it holds within `grace` seconds; after that, or at a second signal, it is cancelled."""
     stop = Stop()
     task = asyncio.ensure_future(main(stop))
+    alive = asyncio.ensure_future(supervised.stay_alive())
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
@@ -98,6 +100,7 @@ async def run(main: Callable[[Stop], Awaitable[None]], *, grace: float) -> None:
             task.cancel()
             return
         log.info("service.stopping", grace_seconds=grace)
+        supervised.tell(supervised.STOPPING)
         stop.ask()
         loop.call_later(grace, task.cancel)
 
@@ -108,5 +111,6 @@ async def run(main: Callable[[Stop], Awaitable[None]], *, grace: float) -> None:
     except asyncio.CancelledError:
         log.warning("service.cut_short", reason="the grace time was over, or a second signal came")
     finally:
+        alive.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

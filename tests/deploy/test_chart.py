@@ -5,11 +5,8 @@ import re
 import pytest
 import yaml
 
-from outbox.api.app import create_app
-from outbox.local.doubles.sendgrid_events import Signer
-from outbox.probes import Health
 from outbox.settings import Settings
-from tests.conftest import SECRET
+from tests.deploy.doors import PROBES, refuse_wrong_doors
 from tests.deploy.helm import CHART, helm, rendered, with_values
 from tests.deploy.manifests import (
     OTHERS,
@@ -65,13 +62,12 @@ def test_a_variable_is_one_that_somebody_reads(made: list[Manifest]) -> None:
 
 
 def test_ports_and_probes_are_those_of_the_processes(made: list[Manifest]) -> None:
-    probes = {route.path for route in Health().routes()}
     for deployment in of_kind(made, "Deployment"):
         it = container(deployment["spec"]["template"])
         default = Settings.model_fields[PORTS[it["name"]]].default
         assert it["ports"] == [{"name": "http", "containerPort": default}]
         paths = {it[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")}
-        assert paths <= probes
+        assert paths <= PROBES
         assert (
             it["livenessProbe"]["httpGet"]["path"] == "/healthz"
         )  # an outage of Postgres is no reason to restart
@@ -167,36 +163,13 @@ def test_scalers_and_routes_lead_to_what_is_there(made: list[Manifest]) -> None:
             assert {path["backend"]["service"]["name"] for path in rule["http"]["paths"]} <= services
 
 
-def test_the_door_leads_to_every_public_route_and_to_nothing_else(
-    made: list[Manifest], pool_less: Settings
-) -> None:
-    """By the longest prefix, as Ingress has it."""
-    doors = {
-        path["path"]: path["backend"]["service"]["name"]
-        for ingress in of_kind(made, "Ingress")
-        for path in ingress["spec"]["rules"][0]["http"]["paths"]
-    }
-
-    def leads_to(path: str) -> str | None:
-        under = [door for door in doors if path == door or path.startswith(f"{door}/")]
-        return doors[max(under, key=len)] if under else None
-
-    hidden = {route.path for route in Health().routes()}
-    for route in create_app(pool_less, None, Health()).routes:  # type: ignore[arg-type]  # never asked anything
-        path = getattr(route, "path", "")
-        assert leads_to(path) == (None if path in hidden else "outbox-api"), path
-    for path in ("/v1/ws", "/v1/events", "/v1/events/ticket", "/v1/client/outbox-inbox.js"):
-        assert leads_to(path) == "outbox-gateway"
-
-
-@pytest.fixture
-def pool_less() -> Settings:
-    return Settings(
-        DATABASE_URL="postgresql://x/x",
-        REDIS_URL="redis://x",
-        env="development",
-        jwt_secret=SECRET,
-        sendgrid_webhook_keys=[Signer().verification_key],
+def test_the_door_leads_to_every_public_route_and_to_nothing_else(made: list[Manifest]) -> None:
+    refuse_wrong_doors(
+        {
+            path["path"]: path["backend"]["service"]["name"].removeprefix("outbox-")
+            for ingress in of_kind(made, "Ingress")
+            for path in ingress["spec"]["rules"][0]["http"]["paths"]
+        }
     )
 
 
