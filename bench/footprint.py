@@ -16,13 +16,13 @@ from redis.asyncio import Redis
 from rich.console import Console
 from rich.table import Table
 
-from bench.drains import INAPP
+from bench.drains import EMAIL, INAPP
 from bench.load import fill
 from bench.machine import load, machine
 from bench.measure import consumed, drained
 from bench.processes import ROOT, Service, service
 from bench.servers import Database, Servers
-from outbox.streams import GROUP
+from bench.smtp import sink
 
 OUT = ROOT / "bench" / "out" / "footprint.json"
 PATIENCE_SECONDS = 120.0
@@ -36,24 +36,28 @@ FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid LEFT JOIN pg_class
 WHERE c.relnamespace = 'notify'::regnamespace AND c.relkind IN ('r', 'p')
 GROUP BY 1
 """
+PEOPLE = """
+INSERT INTO notify.recipients (user_id, email)
+SELECT 'user' || i, 'user' || i || '@example.com' FROM generate_series(0, 999) i
+"""
 WAL = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
 
 
 class Scales:
     """What weighed how much before, so that a stage weighs what it has added."""
 
-    def __init__(self, servers: Servers, database: Database, rows: int) -> None:
-        self.servers, self.database, self.rows = servers, database, rows
+    def __init__(self, servers: Servers, database: Database) -> None:
+        self.servers, self.database = servers, database
         self.before: dict[str, int] = {}
         self.stages: dict[str, dict[str, float]] = {}
 
-    async def weigh(self, stage: str | None = None) -> None:
-        """Bytes a notification since the last time, by table; and of write-ahead log."""
+    async def weigh(self, stage: str | None = None, rows: int = 1) -> None:
+        """Bytes a row since the last time, by table; and of write-ahead log."""
         async with self.servers.admin(self.database.name) as conn:
             now = {record["name"]: record["bytes"] for record in await conn.fetch(TABLES)}
             now["WAL"] = await conn.fetchval(WAL)
         if stage is not None:
-            grown = {name: (size - self.before.get(name, 0)) / self.rows for name, size in now.items()}
+            grown = {name: (size - self.before.get(name, 0)) / rows for name, size in now.items()}
             self.stages[stage] = {name: round(each, 1) for name, each in sorted(grown.items()) if each >= 1}
         self.before = now
 
@@ -97,9 +101,9 @@ async def used(redis: Redis) -> int:
     return int((await redis.info("memory"))["used_memory"])
 
 
-async def relayed(scales: Scales, kept: dict[str, Any]) -> dict[str, float]:
+async def relayed(scales: Scales, rows: int, kept: dict[str, Any]) -> dict[str, float]:
     """The backlog into the stream: bytes an entry, and what a pending one takes besides."""
-    servers, rows = scales.servers, scales.rows
+    servers = scales.servers
     async with servers.redis() as redis:
         empty = await used(redis)
         async with (
@@ -122,41 +126,63 @@ async def relayed(scales: Scales, kept: dict[str, Any]) -> dict[str, float]:
     }
 
 
-async def delivered(scales: Scales, kept: dict[str, Any]) -> float:
-    """All of it through one in-app worker; notifications a second."""
-    servers, rows = scales.servers, scales.rows
+async def delivered(scales: Scales, channel: str, rows: int, kept: dict[str, Any], **more: str) -> float:
+    """All that is in the channel's stream, by one worker; notifications a second."""
+    servers = scales.servers
     async with (
         servers.redis() as redis,
-        service("worker", "worker", "inapp", servers=servers, database=scales.database) as worker,
-        weighed(worker, kept, "worker inapp", rows),
+        service("worker", "worker", channel, servers=servers, database=scales.database, **more) as worker,
+        weighed(worker, kept, f"worker {channel}", rows),
     ):
-        return await consumed(redis, rows, INAPP, patience=PATIENCE_SECONDS)
+        return await consumed(redis, rows, f"notifications.{channel}", patience=PATIENCE_SECONDS)
+
+
+async def mailed(scales: Scales, first: int, rows: int, kept: dict[str, Any]) -> float:
+    """As many mails to a server on this machine that takes each at once; mails a second."""
+    servers = scales.servers
+    async with servers.admin(scales.database.name) as conn:
+        await conn.execute(PEOPLE)
+        await fill(conn, rows, "email", first=first, accepted=True)
+        await conn.execute("VACUUM ANALYZE")
+    async with servers.redis() as redis, sink() as mail:
+        async with service("relay", "relay", servers=servers, database=scales.database):
+            await drained(redis, rows, EMAIL, patience=PATIENCE_SECONDS)
+        await scales.weigh()
+        smtp = f"smtp://127.0.0.1:{mail.port}?tls=none"
+        return await delivered(scales, "email", rows, kept, SMTP_URL=smtp)
 
 
 async def measured(servers: Servers, rows: int, tell: Console) -> dict[str, Any]:
-    database = servers.database("outbox")
-    scales, under_load = Scales(servers, database, rows), dict[str, Any]()
+    scales, under_load, rates = (
+        Scales(servers, servers.database("outbox")),
+        dict[str, Any](),
+        dict[str, int](),
+    )
     tell.print("memory at rest …")
-    resting = await at_rest(servers, database)
+    resting = await at_rest(servers, scales.database)
     await servers.flush()
     await scales.weigh()
     tell.print(f"{rows:,} rows into the log …")
-    async with servers.admin(database.name) as conn:
+    async with servers.admin(scales.database.name) as conn:
         await fill(conn, rows, accepted=True)
         await conn.execute("VACUUM ANALYZE")
-    await scales.weigh("accepted")
+    await scales.weigh("accepted", rows)
     tell.print("into the stream …")
-    redis = await relayed(scales, under_load)
-    await scales.weigh("relayed")
+    redis = await relayed(scales, rows, under_load)
+    await scales.weigh("relayed", rows)
     tell.print("into the inbox …")
-    rate = await delivered(scales, under_load)
-    await scales.weigh("delivered")
+    rates["inapp"] = round(await delivered(scales, "inapp", rows, under_load))
+    await scales.weigh("in-app", rows)
+    mails = max(rows // 10, 1_000)
+    tell.print(f"{mails:,} mails …")
+    rates["email"] = round(await mailed(scales, rows + 1, mails, under_load))
+    await scales.weigh("email", mails)
     return {
         "rows": rows,
         "at_rest_mb": resting,
         "under_load": under_load,
-        "redis": redis | {"group": GROUP},
-        "worker_notifications_a_second": round(rate),
+        "redis": redis,
+        "worker_notifications_a_second": rates,
         "postgres_bytes_a_notification": scales.stages,
         "load_average": load(),
         "machine": await machine(servers),
