@@ -64,6 +64,10 @@ def worker(
     channels: Annotated[
         list[str] | None, typer.Argument(metavar="CHANNEL", help="Which channels; all if none is named.")
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--except", metavar="CHANNEL", help="All but this one; may be given several times."),
+    ] = None,
 ) -> None:
     """Deliver what comes on the streams: claim, send, settle, acknowledge.
 
@@ -73,15 +77,19 @@ def worker(
     [bold]Examples[/bold]
       outbox worker                           all channels in one process, new ones as they are added
       outbox worker email                     e-mail alone, to scale it by itself
+      outbox worker --except email            all others, those added later among them
       OUTBOX_WORKER_PORT=9112 outbox worker inapp
     """
     from outbox.local import env
     from outbox.settings import state_dir
     from workers.main import main
 
+    if channels and without:
+        raise typer.BadParameter(f"--except {without[0]} leaves one out of all, but {channels[0]} is named")
     wanted = channels or []  # all, those added later among them
+    left_out = without or []
     env.adopt(state_dir())  # a channel's config names variables, such as SMTP_URL
-    run("worker", "worker_port", lambda settings, stop: main(settings, wanted, stop))
+    run("worker", "worker_port", lambda settings, stop: main(settings, wanted, stop, left_out))
 
 
 def gateway() -> None:
