@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     log: Literal["auto", "console", "json"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     shutdown_grace: Seconds = 20
+    # How long API and gateway go on after a signal, unready, until balancers have noticed; then the grace begins.
+    shutdown_delay: Annotated[float, Field(ge=0, le=300)] = 0
     # How long a process that starts waits for Postgres and Redis before it gives up.
     start_patience: Annotated[float, Field(ge=0)] = 15
 

@@ -11,6 +11,7 @@ import typer
 # ruff: noqa: PLC0415
 
 PANEL = "Processes (one each; outbox up runs them all)"
+BALANCED = {"api", "gateway"}  # clients come to these, by way of whoever shares them out
 
 
 def add_to(app: typer.Typer) -> None:
@@ -221,7 +222,8 @@ def run(name: str, port: str, main: Callable[..., Awaitable[None]]) -> None:
         if not stop:
             await main(settings, stop)
 
-    in_loop(service.run(begin, grace=settings.shutdown_grace))
+    delay = settings.shutdown_delay if name in BALANCED else 0
+    in_loop(service.run(begin, grace=settings.shutdown_grace, delay=delay))
 
 
 def in_loop(work: Awaitable[None]) -> None:

@@ -82,17 +82,28 @@ def test_a_start_may_take_as_long_as_its_patience(made: list[Manifest]) -> None:
         )
 
 
-def test_a_pod_is_given_more_than_its_grace(made: list[Manifest]) -> None:
+def test_a_pod_is_given_more_than_its_delay_and_its_grace(made: list[Manifest]) -> None:
     (config,) = of_kind(made, "ConfigMap")
     grace = float(
         config["data"].get("OUTBOX_SHUTDOWN_GRACE", Settings.model_fields["shutdown_grace"].default)
     )
     for deployment in of_kind(made, "Deployment"):
-        spec = deployment["spec"]["template"]["spec"]
-        before = container({"spec": spec}).get("lifecycle", {}).get("preStop", {}).get("sleep", {})
-        assert spec["terminationGracePeriodSeconds"] >= grace + before.get("seconds", 0) + 5
-    served = [it for it in of_kind(made, "Deployment") if name_of(it).endswith(("api", "gateway"))]
-    assert all("lifecycle" in container(it["spec"]["template"]) for it in served)
+        pod = deployment["spec"]["template"]
+        delays = {each["name"]: float(each["value"]) for each in container(pod).get("env", [])}
+        delay = delays.get("OUTBOX_SHUTDOWN_DELAY", 0)
+        assert pod["spec"]["terminationGracePeriodSeconds"] >= delay + grace + 5
+        assert (delay > 0) == (container(pod)["name"] in {"api", "gateway"})  # what a balancer sends to
+
+
+def test_one_worker_has_all_channels_that_no_other_has(
+    production: list[Manifest], made: list[Manifest]
+) -> None:
+    words = {name: container(pod)["args"] for name, pod in pods(production) if "-worker-" in name}
+    others = sorted(channel for args in words.values() if "--except" not in args for channel in args[1:])
+    every = words["Deployment/outbox-worker-all"]
+    assert every == ["worker", *(word for channel in others for word in ("--except", channel))]
+    assert others == ["email", "inapp", "push", "sms", "webhook"]
+    assert any(name == "Deployment/outbox-worker-all" for name, _ in pods(made))
 
 
 def test_pods_may_do_nothing_they_need_not(made: list[Manifest]) -> None:

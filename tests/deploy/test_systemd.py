@@ -97,7 +97,7 @@ def test_a_variable_is_one_that_somebody_reads(unit: str) -> None:
 @pytest.mark.parametrize("unit", [unit for unit in SERVICES if "@" in unit])
 def test_times_are_longer_than_those_of_the_settings(unit: str) -> None:
     service, fields = read(unit), Settings.model_fields
-    assert float(service["TimeoutStopSec"]) > fields["shutdown_grace"].default + 5
+    assert float(service["TimeoutStopSec"]) > fields["shutdown_grace"].default + 10
     assert float(service["TimeoutStartSec"]) > fields["start_patience"].default + 10
     assert service["Restart"] == "always"
 

@@ -1,4 +1,4 @@
-{{- /* What every pod has in common. (dict "root" . "component" "api" "args" (list "api") "resources" … "drain" 5) */ -}}
+{{- /* What every pod has in common. (dict "root" . "component" "api" "args" (list "api") "resources" … "delay" 5) */ -}}
 
 {{- define "outbox.security" -}}
 runAsNonRoot: true
@@ -51,14 +51,17 @@ priorityClassName: {{ . }}
 
 {{- define "outbox.template" -}}
 {{- $grace := .root.Values.settings.OUTBOX_SHUTDOWN_GRACE | default 20 | int -}}
+{{- $delay := .delay | default 0 -}}
 metadata:
   labels: {{- include "outbox.labels" . | nindent 4 }}
+    # As dashboards and rules have it.
+    outbox/job: outbox-{{ .component }}
   annotations:
     # Changed settings are a new pod.
     outbox/settings: {{ toJson .root.Values.settings | sha256sum }}
 spec:
-  # More than OUTBOX_SHUTDOWN_GRACE, after the wait before it.
-  terminationGracePeriodSeconds: {{ add $grace (.drain | default 0) 5 }}
+  # More than OUTBOX_SHUTDOWN_DELAY and OUTBOX_SHUTDOWN_GRACE together.
+  terminationGracePeriodSeconds: {{ add $grace $delay 5 }}
   {{- include "outbox.ground" .root | nindent 2 }}
   topologySpreadConstraints:
     {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
@@ -80,8 +83,8 @@ spec:
       startupProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1, failureThreshold: 60}
       livenessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6}
       readinessProbe: {httpGet: {path: /readyz, port: http}, periodSeconds: 3, timeoutSeconds: 2, failureThreshold: 2}
-      {{- with .drain }}
+      {{- if $delay }}
       # Until no balancer sends anything new, it goes on as before.
-      lifecycle: {preStop: {sleep: {seconds: {{ . }}}}}
+      env: [{name: OUTBOX_SHUTDOWN_DELAY, value: {{ toString $delay | quote }}}]
       {{- end }}
 {{- end }}
