@@ -9,7 +9,7 @@ PEERS := $(ROOT)bench/.venv
 JS    := $(ROOT)clients/js
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test check format lint types arrows matrix mta fuzz client chromium chaos channels soak bench peers lock
+.PHONY: help install up down logs reset test check format lint types arrows matrix mta fuzz client chromium helm systemd chaos channels soak bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -36,7 +36,7 @@ logs: install  ## follow the logs of a running `make up`
 reset: install  ## stop and delete all local data
 	@exec $(BIN)/outbox reset
 
-test: install $(JS)/node_modules/.installed chromium  ## run the tests (their servers start by themselves)
+test: install $(JS)/node_modules/.installed chromium helm systemd  ## run the tests (their servers start by themselves)
 	@cd $(ROOT) && $(BIN)/python -m pytest -n 3 --dist worksteal -q
 
 check: format lint types arrows test  ## what CI runs: format, lint, types, import arrows, tests
@@ -66,6 +66,14 @@ chromium:  ## the browser of the browser tests (root on Debian; installs chromiu
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
 	  echo "installing chromium …"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
 	  || echo "no Chromium: the tests of tests/browser will fail"
+
+helm: install  ## the helm that tests/deploy renders the chart with, into .tools (Linux on x86-64; elsewhere yours on the PATH)
+	@test -x $(ROOT).tools/helm || { cd $(ROOT) && $(BIN)/python -m tests.deploy.helm; } || echo "no helm: the tests of tests/deploy will fail"
+
+systemd:  ## systemd-analyze, which tests/deploy checks the units with (root on Debian; nothing is started)
+	@command -v systemd-analyze >/dev/null || { echo "installing systemd …"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends systemd >/dev/null; } \
+	  || echo "no systemd-analyze: the tests of tests/deploy will fail"
 
 matrix: install  ## the tests of the road on every PostgreSQL and Redis that is here, a cluster among them (ARGS=tests/relay …)
 	@cd $(ROOT) && $(BIN)/python -m tests.matrix $(ARGS)

@@ -4,7 +4,7 @@ import os
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from outbox import secret_files
 from outbox.egress import Egress
 from outbox.errors import SettingsError
 from outbox.otel_settings import OtelSettings
@@ -50,7 +51,8 @@ def state_dir() -> Path:
 
 
 class Settings(OtelSettings, BaseSettings):
-    """Every setting. The environment name is the field's in capitals, with OUTBOX_ before it unless noted.
+    """Every setting. The environment name is the field's in capitals, with OUTBOX_ before it unless noted; NAME_FILE
+    is the path of a file that holds it.
 
     Durations are in seconds. A URL may hold a password, so URLs print as stars.
     """
@@ -72,6 +74,8 @@ class Settings(OtelSettings, BaseSettings):
     # Where people look at traces: https://jaeger.example.com/trace/{trace_id}
     trace_url: TraceUrl | None = None
     shutdown_grace: Seconds = 20
+    # How long API and gateway go on after a signal, unready, until balancers have noticed; then the grace begins.
+    shutdown_delay: Annotated[float, Field(ge=0, le=300)] = 0
     # How long a process that starts waits for Postgres and Redis before it gives up.
     start_patience: Annotated[float, Field(ge=0)] = 15
 
@@ -219,13 +223,24 @@ class Settings(OtelSettings, BaseSettings):
         return derive((self.link_secret or self.jwt_secret).get_secret_value(), purpose)
 
     @classmethod
+    def variables(cls) -> dict[str, str]:
+        """Every setting: its name in the environment, and what the model takes it by."""
+        aliases = {field: info.validation_alias for field, info in cls.model_fields.items()}
+        return {
+            str(alias or f"OUTBOX_{field.upper()}"): str(alias or field) for field, alias in aliases.items()
+        }
+
+    @classmethod
     def load(cls) -> Self:
         """From the environment, and from a running `outbox up` for what the environment leaves open.
 
         Raises SettingsError with every wrong key, its value and what is asked.
         """
+        names = cls.variables()
+        files = secret_files.held(names, os.environ)
+        given: dict[str, Any] = {names[name]: value for name, value in files.items()}
         try:
-            return cls(_env_file=state_dir() / "local.env")
+            return cls(_env_file=state_dir() / "local.env", **given)
         except ValidationError as error:
             raise SettingsError(describe(error)) from None
 
@@ -251,6 +266,6 @@ def resolve(reference: str) -> str:
     kind, _, name = reference.partition(":")
     if kind != "env" or not name:
         raise SettingsError(f"{reference!r} is no reference to a secret; write env:NAME")
-    if not (value := os.environ.get(name)):
+    if not (value := os.environ.get(name) or secret_files.held_value(name, os.environ)):
         raise SettingsError(f"{name} is not set, but a channel's config refers to it as {reference!r}")
     return value

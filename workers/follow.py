@@ -36,7 +36,7 @@ def moves(running: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[list[s
 
 class Fleet:
     """The channels at work here. `work` runs one channel's lanes until its Stop is asked; `workable` says by name and
-    kind whether there is a module for it; `only` restricts it to some names."""
+    kind whether there is a module for it; `only` restricts it to some names, `left_out` are others' work."""
 
     def __init__(
         self,
@@ -44,8 +44,10 @@ class Fleet:
         work: Callable[[str, str, Stop], Coroutine[object, object, None]],
         workable: Callable[[str, str], bool],
         only: Collection[str] = (),
+        left_out: Collection[str] = (),
     ) -> None:
-        self._pool, self._work, self._workable, self._only = pool, work, workable, frozenset(only)
+        self._pool, self._work, self._workable = pool, work, workable
+        self._only, self._left_out = frozenset(only), frozenset(left_out)
         self._tasks = asyncio.TaskGroup()
         self._running: dict[str, Running] = {}
         self._missing: frozenset[str] = frozenset()
@@ -63,7 +65,8 @@ class Fleet:
     async def look(self) -> float:
         """One look. Repeating it changes nothing."""
         async with self._pool.acquire() as connection:
-            found = await channels.kinds(connection)
+            rows = await channels.kinds(connection)
+        found = {name: kind for name, kind in rows.items() if name not in self._left_out}
         wanted = {name: kind for name, kind in found.items() if self._workable(name, kind)}
         if self._only:
             wanted = {name: kind for name, kind in wanted.items() if name in self._only}

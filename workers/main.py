@@ -86,22 +86,23 @@ class Shared:
     recipients: Recipients
 
 
-async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
-    """Work on these channels, or on all if none is named, until asked to stop. Raises SettingsError for a name that
-    has no worker here."""
-    names = check(channels)
+async def main(settings: Settings, channels: Sequence[str], stop: Stop, left_out: Sequence[str] = ()) -> None:
+    """Work on these channels, or on all but those left out if none is named, until asked to stop. Raises SettingsError
+    for a name that has no worker here."""
+    names, others = check(channels), check(left_out)
     pool = await open_pool(settings.database, name="worker", size=POOL_CONNECTIONS)
     recipients = await from_settings(settings, pool)
     rates = Rates(settings.redis, settings.redis_prefix, settings.rates_without_redis)
     shared = Shared(settings, pool, connect(settings.redis), rates, Health(), recipients)
-    fleet = Fleet(pool, partial(run_channel, shared), workable, names)
+    fleet = Fleet(pool, partial(run_channel, shared), workable, names, others)
     mirror = Mirror(pool, shared.nodes, settings.keys)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(fleet.run(stop))
             tasks.create_task(run_loop("mirror dead letters", mirror.step, asyncio.Event(), stop))
             tasks.create_task(serve_probes(shared.health, settings.host, settings.worker_port, stop))
-            log.info("worker.started", channels=names or "all", port=settings.worker_port)
+            said = names or (f"all but {', '.join(others)}" if others else "all")
+            log.info("worker.started", channels=said, port=settings.worker_port)
     finally:
         await shared.nodes.aclose()
         await recipients.close()

@@ -11,6 +11,7 @@ import typer
 # ruff: noqa: PLC0415
 
 PANEL = "Processes (one each; outbox up runs them all)"
+BALANCED = {"api", "gateway"}  # clients come to these, by way of whoever shares them out
 
 
 def add_to(app: typer.Typer) -> None:
@@ -64,6 +65,10 @@ def worker(
     channels: Annotated[
         list[str] | None, typer.Argument(metavar="CHANNEL", help="Which channels; all if none is named.")
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--except", metavar="CHANNEL", help="All but this one; may be given several times."),
+    ] = None,
 ) -> None:
     """Deliver what comes on the streams: claim, send, settle, acknowledge.
 
@@ -73,15 +78,19 @@ def worker(
     [bold]Examples[/bold]
       outbox worker                           all channels in one process, new ones as they are added
       outbox worker email                     e-mail alone, to scale it by itself
+      outbox worker --except email            all others, those added later among them
       OUTBOX_WORKER_PORT=9112 outbox worker inapp
     """
     from outbox.local import env
     from outbox.settings import state_dir
     from workers.main import main
 
+    if channels and without:
+        raise typer.BadParameter(f"--except {without[0]} leaves one out of all, but {channels[0]} is named")
     wanted = channels or []  # all, those added later among them
+    left_out = without or []
     env.adopt(state_dir())  # a channel's config names variables, such as SMTP_URL
-    run("worker", "worker_port", lambda settings, stop: main(settings, wanted, stop))
+    run("worker", "worker_port", lambda settings, stop: main(settings, wanted, stop, left_out))
 
 
 def gateway() -> None:
@@ -214,8 +223,9 @@ def run(name: str, port: str, main: Callable[..., Awaitable[None]]) -> None:
         if not stop:
             await main(settings, stop)
 
+    delay = settings.shutdown_delay if name in BALANCED else 0
     try:
-        in_loop(service.run(begin, grace=settings.shutdown_grace))
+        in_loop(service.run(begin, grace=settings.shutdown_grace, delay=delay))
     finally:
         tracing.stop()
 

@@ -144,6 +144,51 @@ async def test_the_first_signal_lets_it_finish(logs: list[Any]) -> None:
     assert [line["event"] for line in logs] == ["service.stopping"]
 
 
+async def test_with_a_delay_it_is_announced_first_and_work_goes_on(logs: list[Any]) -> None:
+    told: list[str | None] = []
+
+    async def main(stop: Stop) -> None:
+        told.append(stop.check())
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.announced.wait()
+        told.append(stop.check())
+        assert not stop
+        await stop.asked.wait()
+
+    began = asyncio.get_running_loop().time()
+    async with asyncio.timeout(5):
+        await run(main, grace=FOREVER, delay=0.05)
+    assert asyncio.get_running_loop().time() - began >= 0.05
+    assert told == [None, "the process is about to stop"]
+    assert logs[0]["delay_seconds"] == 0.05
+
+
+async def test_the_grace_begins_when_the_delay_is_over() -> None:
+    asked = []
+
+    async def main(stop: Stop) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.asked.wait()
+        asked.append(True)
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        await run(main, grace=0.01, delay=0.05)
+    assert asked == [True]
+
+
+async def test_a_second_signal_during_the_delay_cuts_it_short(logs: list[Any]) -> None:
+    async def main(stop: Stop) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.announced.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        await run(main, grace=FOREVER, delay=FOREVER)
+    assert logs[-1]["event"] == "service.cut_short"
+
+
 @pytest.mark.parametrize(("signals", "grace"), [(1, 0.01), (2, FOREVER)], ids=["grace over", "second signal"])
 async def test_then_it_is_cut_short(signals: int, grace: float, logs: list[Any]) -> None:
     cancelled = []

@@ -143,10 +143,12 @@ class Road:
             yield stop
 
     @asynccontextmanager
-    async def workers(self, channels: Sequence[str], changes: dict[str, Any]) -> AsyncIterator[Stop]:
+    async def workers(
+        self, channels: Sequence[str], changes: dict[str, Any], left_out: Sequence[str] = ()
+    ) -> AsyncIterator[Stop]:
         stop = Stop()
         settings = self.settings.model_copy(update=changes)
-        running = asyncio.create_task(main(settings, channels, stop))
+        running = asyncio.create_task(main(settings, channels, stop, left_out))
         try:
             yield stop
         finally:

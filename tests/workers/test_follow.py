@@ -45,6 +45,17 @@ async def test_a_channel_added_by_sql_is_worked_on_within_about_a_second(road: R
     assert far.double.box.messages[0].id == str(notification_id)
 
 
+async def test_all_but_those_left_out_are_worked_on(road: Road, far: Receiver) -> None:
+    await lead(road, far.double.url, channel="added-later")
+    left = await road.send()
+    async with road.workers((), ALLOW, left_out=["inapp", "email"]):
+        await road.until(await road.send("added-later"), "delivered", "added-later")
+        groups = await road.redis.xinfo_stream(road.settings.keys.stream("inapp"))
+        assert groups["length"] == 1, "somebody else's work"
+    async with road.workers(["inapp"], {}):
+        await road.until(left, "delivered")
+
+
 async def test_a_channel_that_is_removed_loses_its_lanes(road: Road, far: Receiver) -> None:
     await lead(road, far.double.url, channel="short-lived")
     stream = road.settings.keys.stream("short-lived")
