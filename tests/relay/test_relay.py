@@ -457,7 +457,7 @@ async def test_what_an_open_transaction_has_written_is_not_read_again_and_again(
     await relay.step()
     assert relay.seen is not None
     explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql.SQL['look']}"
-    args = (1, [], relay.seen.xmax, list(relay.seen.xip), 5001, 1_000_000, 0)
+    args: tuple[object, ...] = (1, [], relay.seen.xmax, list(relay.seen.xip), 5001, 1_000_000, 0)
     connection = await connect(database.app, name="test", **BY_INDEX)
     [plan] = json.loads(await connection.fetchval(explain, *args))
     await connection.close()
