@@ -48,9 +48,19 @@ class NewChannel:
     on_unknown: str
 
 
-async def kinds(executor: Executor) -> dict[str, str]:
-    """Name → kind of every channel, enabled or not."""
-    return {row["name"]: row["kind"] for row in await executor.fetch(SQL["kinds"])}
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What workers must know of a channel to read its streams (db.shards.Shards)."""
+
+    name: str
+    kind: str
+    shards: int
+    readable: int
+
+
+async def kinds(executor: Executor) -> list[Kind]:
+    """Of every channel, enabled or not."""
+    return [Kind(**row) for row in await executor.fetch(SQL["kinds"])]
 
 
 async def all_channels(executor: Executor) -> list[Channel]:

@@ -1,6 +1,7 @@
 -- name: kinds
 -- What there is to work on, asked every second by each worker. The whole table: a handful of rows.
-SELECT name, kind FROM notify.channels ORDER BY name
+SELECT c.name, c.kind, s.shards, s.readable
+FROM notify.channels c JOIN notify.shards s ON s.channel = c.name ORDER BY c.name
 
 -- name: all_channels
 -- The whole table: a handful of rows.

@@ -29,13 +29,16 @@ POINTS = [
 NUMBERS = (4, 1, 16, 2, 8)
 
 
+@pytest.fixture
+def outside(admin: Connection, redis: aioredis.Redis, settings: Settings) -> Outside:
+    return Outside(admin, Reader(redis, settings))
+
+
 @pytest.mark.parametrize(("point", "when", "number"), POINTS)
 async def test_p2_p3_kill_9_while_the_number_of_shards_changes(
-    settings: Settings, producer: Connection, admin: Connection, redis: aioredis.Redis,
-    point: str, when: str, number: int,
-) -> None:  # fmt: skip
+    settings: Settings, producer: Connection, outside: Outside, point: str, when: str, number: int
+) -> None:
     settings = settings.model_copy(update={"relay_lease": 1})
-    outside = Outside(admin, Reader(redis, settings))
     users: list[str] = []
     more = {"OUTBOX_RELAY_VERIFY": "0.02"}
     async with process(
@@ -55,7 +58,7 @@ async def test_p2_p3_kill_9_while_the_number_of_shards_changes(
         await outside.until_users("email", users)
         await outside.until_users("inapp", users)
         before = await outside.found("email")
-        await redis.flushdb()
+        await outside.reader.redis.flushdb()
         await outside.until_users("email", users)
         assert kept(await outside.found("email")) == kept(before), "under the same ids, in the same shards"
 
