@@ -33,8 +33,3 @@ async def placement(conn: Executor, shards: Mapping[str, int]) -> int:
 async def drop_placements(conn: Executor, current: int | None) -> int:
     """How many went."""
     return int((await conn.execute(SQL["drop_placements"], current)).split()[-1])
-
-
-async def set_shards(conn: Executor, channel: str, shards: int) -> None:
-    """Raises asyncpg.CheckViolationError for what is no power of two up to 64."""
-    await conn.execute(SQL["set_shards"], channel, shards)

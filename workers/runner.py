@@ -49,6 +49,7 @@ class Runner:
         self._pause = Brake()  # this lane's own
         self._seen = time.monotonic()
         self._gauge = metrics.IN_FLIGHT.labels(self.channel.name, lane.lane)
+        self._limit = metrics.LIMIT.labels(self.channel.name, lane.lane)
 
     async def run(self, stop: Stop) -> None:
         """Until asked to stop; then finish what is held, within the grace time, and leave the rest pending."""
@@ -74,7 +75,9 @@ class Runner:
             self._seen = time.monotonic()
             return pause
         if not self._unclaimed:
-            room = self.lane.room.share(self.channel.capacity)
+            capacity = self.channel.capacity
+            self._limit.set(capacity)
+            room = self.lane.room.share(capacity)
             if not room:
                 self._seen = time.monotonic()
                 return FULL_PAUSE_SECONDS

@@ -12,8 +12,3 @@ ON CONFLICT (shards) DO UPDATE SET shards = excluded.shards RETURNING no
 -- ticks' partial index. One of another relay that was about to use it makes that one's tick fail, by its foreign key.
 DELETE FROM notify.placements p
 WHERE no IS DISTINCT FROM $1 AND NOT EXISTS (SELECT FROM notify.relay_ticks t WHERE t.placement = p.no)
-
--- name: set_shards
--- The caller has changed the channel's row in the same transaction, so two changes wait for each other. Primary key.
-INSERT INTO notify.channel_shards (channel, shards) VALUES ($1, $2)
-ON CONFLICT (channel) DO UPDATE SET shards = excluded.shards
