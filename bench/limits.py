@@ -96,7 +96,7 @@ async def read(database: Database, rows: int) -> float:
     seen, xmax = 0, 0
     began_at = perf_counter()
     while seen < rows:
-        records = await sql.look(conn, xmax, (), TICK_ROWS + 1, TICK_BYTES, 0)
+        records = await sql.look(conn, sql.Wanted(xmax, (), TICK_ROWS + 1, TICK_BYTES, 0))
         seen += records[0]["found"]
         xmax = records[0]["newest"] + 1  # a transaction a row: none is cut
     seconds = perf_counter() - began_at

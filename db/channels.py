@@ -1,6 +1,7 @@
 """The channels: read by workers to know what to work on, changed by the API."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,11 +11,16 @@ from db.pool import Executor
 from db.statements import load
 
 SQL = load("channels")
+PARTS = {
+    name: re.sub(r"^--.*\n", "", SQL.pop(name), flags=re.MULTILINE) for name in ("columns", "wanted_shards")
+}
+for part, text in PARTS.items():
+    SQL = {name: statement.replace(f"{{{part}}}", text) for name, statement in SQL.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A row of notify.channels. `version` grows with every change."""
+    """A row of notify.channels, and into how many shards it is to be cut. `version` grows with every change."""
 
     name: str
     kind: str
@@ -24,6 +30,7 @@ class Channel:
     on_unknown: str
     version: int
     updated_at: datetime
+    shards: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,7 @@ class Change:
     enabled: bool | None = None
     max_attempts: int | None = None
     on_unknown: str | None = None
+    shards: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +54,22 @@ class NewChannel:
     enabled: bool
     max_attempts: int
     on_unknown: str
+    shards: int = 1
 
 
-async def kinds(executor: Executor) -> dict[str, str]:
-    """Name → kind of every channel, enabled or not."""
-    return {row["name"]: row["kind"] for row in await executor.fetch(SQL["kinds"])}
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What workers must know of a channel to read its streams (db.shards.Shards)."""
+
+    name: str
+    kind: str
+    shards: int
+    readable: int
+
+
+async def kinds(executor: Executor) -> list[Kind]:
+    """Of every channel, enabled or not."""
+    return [Kind(**row) for row in await executor.fetch(SQL["kinds"])]
 
 
 async def all_channels(executor: Executor) -> list[Channel]:
@@ -72,6 +91,7 @@ async def add(executor: Executor, new: NewChannel) -> Channel | None:
         new.enabled,
         new.max_attempts,
         new.on_unknown,
+        new.shards,
     )
     return channel_of(row) if row else None
 
@@ -86,6 +106,7 @@ async def change(executor: Executor, wanted: Change) -> Channel | None:
         wanted.enabled,
         wanted.max_attempts,
         wanted.on_unknown,
+        wanted.shards,
     )
     return channel_of(row) if row else None
 

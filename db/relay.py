@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from asyncpg import Record
 
@@ -18,9 +19,31 @@ for part in (
     "blocks",
     "by_block",
     "envelope",
+    "tick",
 ):  # of statements, put where they say {row} and so on
     text = re.sub(r"^--.*\n", "", SQL.pop(part), flags=re.MULTILINE)
     SQL = {name: statement.replace(f"{{{part}}}", text) for name, statement in SQL.items()}
+
+
+class Slots(NamedTuple):
+    """By how many slots the rows of these channels are told apart, so that each shard gets its own. Of none: one."""
+
+    number: int = 1
+    channels: Sequence[str] = ()
+
+
+class Share(NamedTuple):
+    """What one stream gets: a lane's, of users who are in this shard of so many."""
+
+    channel: str
+    priority: str
+    shards: int = 1
+    shard: int = 0
+
+
+WHOLE = Slots()
+# Transactions to look through: a range, and single ones; and the snapshot that must see them.
+Span = tuple[int, int, Iterable[int], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +55,7 @@ class TickHead:
     tops: dict[str, str]
     behind: list[str]
     floor: int
+    placement: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +74,23 @@ async def last_ticks(conn: Executor) -> list[Record]:
     return await conn.fetch(SQL["last_ticks"])
 
 
-async def look(
-    conn: Executor, xmax: int, xip: Iterable[int], rows: int, size: int, floor: int
-) -> list[Record]:
-    """The snapshot and what it sees above `floor`, in blocks: at most so many rows, and not much over so many bytes
-    of entries. Never empty: one record of nulls where there is no block."""
-    return await conn.fetch(SQL["look"], xmax, list(xip), rows, size, floor)
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a look asks for: what a snapshot does not see, above `floor`; at most so many rows, and not much over so
+    many bytes of entries."""
+
+    xmax: int
+    xip: Iterable[int]
+    rows: int
+    size: int
+    floor: int
+
+
+async def look(conn: Executor, wanted: Wanted, slots: Slots = WHOLE) -> list[Record]:
+    """The snapshot and what it sees, in blocks. Never empty: one record of nulls where there is no block."""
+    return await conn.fetch(
+        SQL["look"], *slots, wanted.xmax, list(wanted.xip), wanted.rows, wanted.size, wanted.floor
+    )
 
 
 async def insert_tick(conn: Executor, tick: NewTick) -> int | None:
@@ -63,30 +98,29 @@ async def insert_tick(conn: Executor, tick: NewTick) -> int | None:
     head, tops = tick.head, json.dumps(tick.head.tops)
     ms: int | None = await conn.fetchval(
         SQL["insert_tick"], head.no, head.after_ms, tick.snapshot, tops, head.behind,
-        tick.solo, tick.rows, tick.bytes, tick.max_id, head.floor,
+        tick.solo, tick.rows, tick.bytes, tick.max_id, head.floor, head.placement,
     )  # fmt: skip
     return ms
 
 
-async def look_and_tick(
-    conn: Executor, head: TickHead, xmax: int, xip: Iterable[int], rows: int, size: int
-) -> list[Record]:
+async def look_and_tick(conn: Executor, head: TickHead, wanted: Wanted, slots: Slots = WHOLE) -> list[Record]:
     """Where there are rows above the floor, and no more than so many with so many bytes of payload: the rows, and in
     each record the tick made of them. Else one record without a tick."""
     return await conn.fetch(
-        SQL["look_and_tick"], head.no, head.after_ms, xmax, list(xip), json.dumps(head.tops), head.behind,
-        head.floor, rows, size,
+        SQL["look_and_tick"], *slots, head.no, head.after_ms, wanted.xmax, list(wanted.xip), json.dumps(head.tops),
+        head.behind, head.floor, wanted.rows, wanted.size, head.placement,
     )  # fmt: skip
 
 
-async def tick_rows(
-    conn: Executor, from_xid: int, to_xid: int, xip: Iterable[int], snapshot: str, floor: int
+async def tick_rows(conn: Executor, span: Span, floor: int, slots: Slots = WHOLE) -> list[Record]:
+    from_xid, to_xid, xip, snapshot = span
+    return await conn.fetch(SQL["tick_rows"], *slots, from_xid, to_xid, list(xip), snapshot, floor)
+
+
+async def solo_rows(
+    conn: Executor, xid: int, after_id: int, limit: int, slots: Slots = WHOLE
 ) -> list[Record]:
-    return await conn.fetch(SQL["tick_rows"], from_xid, to_xid, list(xip), snapshot, floor)
-
-
-async def solo_rows(conn: Executor, xid: int, after_id: int, limit: int) -> list[Record]:
-    return await conn.fetch(SQL["solo_rows"], xid, after_id, limit)
+    return await conn.fetch(SQL["solo_rows"], *slots, xid, after_id, limit)
 
 
 async def solo_top(conn: Executor, xid: int) -> int:
@@ -94,22 +128,16 @@ async def solo_top(conn: Executor, xid: int) -> int:
     return top
 
 
-async def unsettled_rows(
-    conn: Executor, span: tuple[int, int, Iterable[int], str], channel: str, priority: str,
-    after_id: int, limit: int,
-) -> list[Record]:  # fmt: skip
+async def unsettled_rows(conn: Executor, span: Span, share: Share, after_id: int, limit: int) -> list[Record]:
     from_xid, to_xid, xip, snapshot = span
     return await conn.fetch(
-        SQL["unsettled_rows"], from_xid, to_xid, list(xip), snapshot, channel, priority, after_id, limit
-    )
+        SQL["unsettled_rows"], from_xid, to_xid, list(xip), snapshot, share.channel, share.priority,
+        after_id, limit, share.shards, share.shard,
+    )  # fmt: skip
 
 
 async def ticks_from(conn: Executor, no: int, limit: int) -> list[Record]:
     return await conn.fetch(SQL["ticks_from"], no, limit)
-
-
-async def channel_names(conn: Executor) -> list[str]:
-    return [record["name"] for record in await conn.fetch(SQL["channel_names"])]
 
 
 async def tick_at(conn: Executor, ms: int) -> Record | None:

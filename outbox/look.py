@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 from db import status
 from db.pool import Executor
 from outbox.nodes import Nodes
-from outbox.streams import GROUP, LANES, Keys
+from outbox.streams import GROUP, Keys
 
 COUNTED_ROWS = 100_000  # of a backlog; more is shown as so many and more
 WINDOW = timedelta(hours=24)
@@ -61,7 +61,7 @@ async def take(connection: Executor, nodes: Nodes, keys: Keys) -> Look:
     counts: dict[str, dict[str, int]] = {}
     for row in await status.deliveries(connection, datetime.now(UTC) - WINDOW):
         counts.setdefault(row["channel"], {})[row["status"]] = row["count"]
-    names = [keys.stream(channel["name"], lane) for channel in channels for lane in LANES]
+    names = [name for channel in channels for name in keys.streams(channel["name"], channel["readable"])]
     return Look(
         at=datetime.now(UTC),
         relay=await look_at_relay(connection),

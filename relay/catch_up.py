@@ -4,12 +4,14 @@ A stream's own end says where to go on: the id names its tick. So a refill after
 and after back-pressure are one thing, and it can be repeated from any point.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from db import relay as sql
 from db.pool import Connection
+from db.relay import Share
+from db.shards import Shards
 from outbox.log import get
-from outbox.streams import LANES
 from relay import metrics
 from relay.entries import ZERO, Page, StreamId, Tick, across_ticks, row_of
 from relay.ledger import Ledger, tick_of
@@ -38,18 +40,20 @@ class Chunk:
         return self.base.xmax, last.snapshot.xmax, frozenset(self.base.xip), str(last.snapshot)
 
 
-def chunk_of(ticks: list[Tick], first: int, rows: int, size: int) -> Chunk | None:
-    """The ticks from number `first` on with about so many rows and bytes; a solo tick stands alone. `ticks`
-    begins with the one before, whose snapshot is the base; where that is gone, `first` only serves as the base."""
+def chunk_of(ticks: list[Tick], first: int, channel: str, rows: int, size: int) -> Chunk | None:
+    """The ticks from number `first` on with about so many rows and bytes, all made by as many shards of the channel; a
+    solo tick stands alone. `ticks` begins with the one before, whose snapshot is the base; where that is gone, `first`
+    only serves as the base."""
     if not ticks or ticks[-1].no < first:
         return None
     if ticks[0].no == first > 1:
-        return chunk_of(ticks, first + 1, rows, size) if len(ticks) > 1 else None
+        return chunk_of(ticks, first + 1, channel, rows, size) if len(ticks) > 1 else None
     base = ticks[0].snapshot if ticks[0].no < first else GENESIS
     chosen: list[Tick] = []
     for tick in (tick for tick in ticks if tick.no >= first):
         rows, size = rows - tick.rows, size - tick.bytes
-        if chosen and (rows < 0 or size < 0 or tick.solo is not None):
+        other = bool(chosen) and tick.placement.of(channel) != chosen[0].placement.of(channel)
+        if chosen and (rows < 0 or size < 0 or tick.solo is not None or other):
             break
         chosen.append(tick)
         if tick.solo is not None:
@@ -76,7 +80,8 @@ async def catch_up_stream(conn: Connection, shipper: Shipper, ledger: Ledger, st
         if first is None:
             return True
     records = await sql.ticks_from(conn, first, TICKS)
-    chunk = chunk_of([tick_of(record) for record in records], first, TICK_ROWS, TICK_BYTES)
+    ticks, channel = [tick_of(record) for record in records], shipper.keys.place(stream).channel
+    chunk = chunk_of(ticks, first, channel, TICK_ROWS, TICK_BYTES)
     if chunk is None:
         return_live(ledger, stream, state.top)
         return True
@@ -113,14 +118,13 @@ async def begin_anew(shipper: Shipper, stream: str, top: StreamId, last_ms: int)
     await shipper.streams.delete(stream)
 
 
-async def disown(conn: Connection, shipper: Shipper, ledger: Ledger) -> None:
+async def disown(conn: Connection, shipper: Shipper, ledger: Ledger, channels: Mapping[str, Shards]) -> None:
     """Let no stream end behind the last tick when the next one is made: that might come to have the milliseconds of
     one that Postgres has lost, and its rows the ids of lost rows (a promoted standby that lagged gives them out again).
     Then they would look as if they were there already. A stream that ends at a tick of another relay is left alone."""
-    last_ms = ledger.tick.ms if ledger.tick else 0
-    channels = await sql.channel_names(conn)
-    lanes = (shipper.keys.stream(channel, lane) for channel in channels for lane in LANES)
-    names = list(dict.fromkeys([*ledger.tops, *lanes]))
+    last_ms, keys = ledger.tick.ms if ledger.tick else 0, shipper.keys
+    possible = (name for channel, each in channels.items() for name in keys.streams(channel, each.readable))
+    names = list(dict.fromkeys([*ledger.tops, *possible]))
     for stream, state in zip(names, await shipper.streams.states(names), strict=True):
         if state.top.ms > last_ms and not await is_of_a_tick(conn, state.top):
             await begin_anew(shipper, stream, state.top, last_ms)
@@ -130,10 +134,13 @@ async def disown(conn: Connection, shipper: Shipper, ledger: Ledger) -> None:
 async def unsettled(
     conn: Connection, shipper: Shipper, chunk: Chunk, stream: str, top: StreamId
 ) -> list[Page]:
-    channel, priority = shipper.keys.channel_and_priority(stream)
-    last = chunk.ticks[-1]
+    channel, priority, shard = shipper.keys.place(stream)
+    last, shards = chunk.ticks[-1], chunk.ticks[-1].placement.of(channel)
+    if shard >= shards:
+        return []  # there was no such stream then
     after = top.row if last.solo is not None and last.ms == top.ms else chunk.ticks[0].floor
-    records = await sql.unsettled_rows(conn, chunk.span, channel, priority, after, solo_page(chunk))
+    share = Share(channel, priority, shards, shard)
+    records = await sql.unsettled_rows(conn, chunk.span, share, after, solo_page(chunk))
     return across_ticks(chunk.ticks, map(row_of, records), top)
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 from asyncpg import Record
 
 from outbox.streams import Keys
+from relay.placement import Placement
 from relay.snapshot import Snapshot, Xid
 
 
@@ -59,6 +60,7 @@ class Block(NamedTuple):
     channels: str
     priority: str
     attempt: int
+    slot: int  # tells the shard in each of its channels
     rows: int
     lines: bytes
 
@@ -80,7 +82,7 @@ def regrouped(blocks: Sequence[Block], after: int = 0) -> list[Block]:
     for attempt, together in groupby(rows, itemgetter(1)):
         ids, _, lines = zip(*together, strict=True)
         text = b"\n".join(lines) + b"\n"
-        found.append(Block(ids[0], ids[-1], "", blocks[0].priority, attempt, len(ids), text))
+        found.append(Block(ids[0], ids[-1], "", blocks[0].priority, attempt, 0, len(ids), text))
     return found
 
 
@@ -97,6 +99,7 @@ class Tick:
     rows: int
     bytes: int
     floor: int  # no row of this tick, or of a later one, has an id up to it
+    placement: Placement
 
 
 class Page(NamedTuple):
@@ -110,18 +113,19 @@ class Page(NamedTuple):
     lines: bytes
 
 
-def by_stream(blocks: Iterable[Block], keys: Keys) -> dict[str, list[Block]]:
+def by_stream(blocks: Iterable[Block], keys: Keys, placement: Placement) -> dict[str, list[Block]]:
     """Blocks of one tick by stream, in the order of their ids."""
     streams: dict[str, list[Block]] = {}
     for block in sorted(blocks):
         for channel in block.channels.split():
-            streams.setdefault(keys.stream(channel, block.priority), []).append(block)
+            shard = block.slot % placement.of(channel)
+            streams.setdefault(keys.stream(channel, block.priority, shard), []).append(block)
     return {stream: in_order(of_one) for stream, of_one in streams.items()}
 
 
 def in_order(blocks: list[Block]) -> list[Block]:
-    """Blocks of one stream reach into each other where it gets rows of other channels, or of another attempt number,
-    between theirs: those are taken apart, and it no longer matters what else a row goes to."""
+    """Blocks of one stream reach into each other where it gets rows of other channels, slots or attempt numbers between
+    theirs: those are taken apart, and it no longer matters what else a row goes to."""
     ordered: list[Block] = []
     for tangled in overlapping(blocks):
         ordered += tangled if len(tangled) == 1 else regrouped(tangled)

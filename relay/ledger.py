@@ -12,6 +12,7 @@ from outbox.streams import Keys
 from relay.entries import ZERO, StreamId, Tick
 from relay.floor import Floor
 from relay.look import Part
+from relay.placement import UNSHARDED, Placement, placement_of
 from relay.snapshot import GENESIS, Snapshot
 
 
@@ -29,6 +30,8 @@ class Ledger:
     # Streams that are not kept up with the ticks, with the tick to go on from where it is known.
     behind: dict[str, int | None] = field(default_factory=dict)
     floor: Floor = field(default_factory=Floor)
+    # By what the next tick is made.
+    placement: Placement = UNSHARDED
 
     @property
     def snapshot(self) -> Snapshot:
@@ -52,6 +55,7 @@ def tick_of(record: Record) -> Tick:
         rows=record["rows"],
         bytes=record["bytes"],
         floor=record["floor"],
+        placement=placement_of(record),
     )
 
 
@@ -92,6 +96,7 @@ def head_of(ledger: Ledger, keys: Keys, floor: int) -> sql.TickHead:
         tops={keys.lane(stream): str(top) for stream, top in ledger.tops.items()},
         behind=[keys.lane(stream) for stream in ledger.behind],
         floor=floor,
+        placement=ledger.placement.no,
     )
 
 
@@ -102,8 +107,7 @@ async def add_tick(conn: Connection, ledger: Ledger, keys: Keys, part: Part) -> 
     ms = await sql.insert_tick(conn, sql.NewTick(head, str(part.snapshot), solo, number, part.bytes, max_id))
     if ms is None:
         return None
-    tick = Tick(
-        head.no, ms, part.snapshot, head.tops, frozenset(head.behind), solo, number, part.bytes, head.floor
-    )
+    rest = solo, number, part.bytes, head.floor, ledger.placement
+    tick = Tick(head.no, ms, part.snapshot, head.tops, frozenset(head.behind), *rest)
     ledger.add(tick)
     return tick

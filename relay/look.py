@@ -7,6 +7,7 @@ from asyncpg import Record
 
 from db import relay as sql
 from db.pool import Connection
+from db.relay import WHOLE, Slots, Wanted
 from relay.entries import Block, block_of
 from relay.snapshot import Snapshot, Xid, bound
 
@@ -43,9 +44,10 @@ class Look:
     created: Created  # of that part
 
 
-async def look(conn: Connection, base: Snapshot, floor: int) -> Look:
+async def look(conn: Connection, base: Snapshot, floor: int, slots: Slots = WHOLE) -> Look:
     """One statement. Repeating it is safe: it changes nothing."""
-    records = await sql.look(conn, base.xmax, base.xip, TICK_ROWS + 1, TICK_BYTES, floor)
+    wanted = Wanted(base.xmax, base.xip, TICK_ROWS + 1, TICK_BYTES, floor)
+    records = await sql.look(conn, wanted, slots)
     head = records[0]
     seen, rows = Snapshot.parse(head["seen"]), head["found"]
     if not rows:

@@ -18,6 +18,7 @@ SHIP_SECONDS = Histogram(
 )
 WAKE_UPS = Counter("outbox_relay_wake_ups_total", "Looks that found rows, by what caused them.", ["cause"])
 PROMOTED = Counter("outbox_relay_promoted_total", "Scheduled rows put into the outbox.")
+SHARDS = Gauge("outbox_relay_shards", "Streams that each lane of a channel is cut into.", ["channel"])
 BEHIND = Gauge("outbox_relay_stream_behind", "1 while a stream is full or being refilled.", ["stream"])
 LOSSES = Counter("outbox_relay_redis_losses_total", "Times a stream had lost entries.", ["stream"])
 LISTENING = Gauge("outbox_relay_listening", "1 while the LISTEN connection has proved itself alive.")

@@ -9,10 +9,12 @@ from asyncpg import Record
 
 from db import relay as sql
 from db.pool import Connection
+from db.relay import Wanted
 from outbox.streams import Keys
 from relay.entries import Tick, block_of, by_stream
 from relay.ledger import Ledger, head_of
 from relay.look import Created, created
+from relay.placement import Placement
 from relay.ship import Blocks
 from relay.snapshot import Snapshot
 
@@ -38,16 +40,18 @@ async def look_and_tick(conn: Connection, ledger: Ledger, keys: Keys, base: Snap
     made is in doubt.
     """
     head = head_of(ledger, keys, ledger.floor.prove(base))
-    records = await sql.look_and_tick(conn, head, base.xmax, base.xip, QUICK_ROWS, QUICK_BYTES)
+    wanted = Wanted(base.xmax, base.xip, QUICK_ROWS, QUICK_BYTES, head.floor)
+    records = await sql.look_and_tick(conn, head, wanted, ledger.placement.slots)
     first = records[0]
     seen, found = Snapshot.parse(first["seen"]), first["found"] > 0
     if first["ms"] is None:
         return Made(seen, found, True, None, {}, {}) if first["fits"] or not found else None
-    ledger.add(tick := tick_of(head, seen, first))
-    return Made(seen, found, True, tick, created(records), by_stream(map(block_of, records), keys))
+    ledger.add(tick := tick_of(head, seen, first, ledger.placement))
+    streams = by_stream(map(block_of, records), keys, tick.placement)
+    return Made(seen, found, True, tick, created(records), streams)
 
 
-def tick_of(head: sql.TickHead, snapshot: Snapshot, record: Record) -> Tick:
+def tick_of(head: sql.TickHead, snapshot: Snapshot, record: Record, placement: Placement) -> Tick:
     return Tick(
         no=head.no,
         ms=record["ms"],
@@ -58,4 +62,5 @@ def tick_of(head: sql.TickHead, snapshot: Snapshot, record: Record) -> Tick:
         rows=record["found"],
         bytes=int(record["size"]),
         floor=head.floor,
+        placement=placement,
     )

@@ -15,7 +15,9 @@ from relay.entries import Tick, by_stream
 from relay.lead import Lead
 from relay.ledger import AnotherHistoryError, Ledger, add_tick, load
 from relay.look import Created, Look, look
+from relay.placement import next_placement, note_shards
 from relay.quick import QUICK_ROWS, Made, look_and_tick
+from relay.reshard import heed
 from relay.ship import Blocks, Job, Shipper, count_created, finished
 from relay.snapshot import Snapshot, Xid
 from relay.verify import Droppable, verify
@@ -121,7 +123,9 @@ class Relay:
             self.trouble = str(error)
             raise
         self.trouble = None
-        await disown(conn, self.shipper, ledger)
+        ledger.placement, channels = await next_placement(conn)
+        await disown(conn, self.shipper, ledger, channels)
+        note_shards(channels)
         for stream in ledger.behind:
             metrics.BEHIND.labels(stream).set(1)
         return ledger
@@ -169,8 +173,9 @@ class Relay:
 
     async def look(self, conn: Connection, ledger: Ledger, base: Snapshot) -> Found:
         """`base` sees what ticks hold, and no row more."""
-        looked = await look(conn, base, ledger.floor.prove(base))
-        return Found(looked, by_stream(looked.part.blocks, self.settings.keys) if looked.part else {})
+        looked = await look(conn, base, ledger.floor.prove(base), ledger.placement.slots)
+        blocks = looked.part.blocks if looked.part else []
+        return Found(looked, by_stream(blocks, self.settings.keys, ledger.placement))
 
     async def ship(self, job: Job, streams: Blocks, *, more: bool) -> None:
         """The tick into the streams; where there is more, Postgres reads it meanwhile. What it finds becomes a tick
@@ -227,6 +232,7 @@ class Relay:
             rows = await sql.backlog(self.conn, base.xmax, base.xip, ledger.floor.prove(base))
             metrics.LAG_ROWS.set(rows)
             await self.note_drawn(self.conn, ledger)
+            await heed(self.conn, self.shipper, ledger)
             return bool(ledger.stale or ledger.behind)
 
     async def note_drawn(self, conn: Connection, ledger: Ledger) -> None:

@@ -106,15 +106,16 @@ class Shipper:
     async def read_tick(self, job: Job) -> Blocks:
         before, tick = job.ledger.previous, job.tick
         span = before.xmax, tick.snapshot.xmax, before.xip, str(tick.snapshot)
-        records = await sql.tick_rows(job.conn, *span, tick.floor)
-        return by_stream(map(block_of, records), self.keys)
+        records = await sql.tick_rows(job.conn, span, tick.floor, tick.placement.slots)
+        return by_stream(map(block_of, records), self.keys, tick.placement)
 
     async def ship_solo(self, job: Job) -> None:
-        assert job.tick.solo is not None
+        solo, placement = job.tick.solo, job.tick.placement
+        assert solo is not None
         after = 0
         page = max(1, job.tick.rows)  # as many as one look could carry
-        while records := await sql.solo_rows(job.conn, job.tick.solo, after, page):
-            await self.ship_blocks(job, by_stream(map(block_of, records), self.keys))
+        while records := await sql.solo_rows(job.conn, solo, after, page, placement.slots):
+            await self.ship_blocks(job, by_stream(map(block_of, records), self.keys, placement))
             count_created(created(records))
             after = max(record["last"] for record in records)
 

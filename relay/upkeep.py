@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from db import relay as sql
+from db import shards
 from db.pool import OUTAGES, Connection, connect
 from outbox.log import get
 from relay import metrics
@@ -109,3 +110,5 @@ class Upkeep:
             ticks = await sql.delete_ticks(conn, partition.to_id)
             log.info("relay.partition_dropped", partition=partition.name, ticks=ticks)
         await sql.prune_default(conn, cutoff, facts.needed_id, str(facts.ticked))
+        if self.relay.ledger:
+            await shards.drop_placements(conn, self.relay.ledger.placement.no)

@@ -23,6 +23,7 @@ from workers.job import Channel, Job
 from workers.outcome import Transient
 from workers.reader import Reader
 from workers.recipients import Recipients
+from workers.room import Room
 
 log = get("worker")
 
@@ -32,7 +33,7 @@ AGAIN_SECONDS = 5.0  # after a fault of ours, whatever the channel's policy
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What a runner works with."""
+    """What a runner works with. All but the reader it may share with those of the lane's other shards."""
 
     lane: str
     channel: Channel
@@ -41,6 +42,7 @@ class Lane:
     reader: Reader
     brake: Brake = field(default_factory=Brake)
     recipients: Recipients = field(default_factory=lambda: Recipients(None, 0))
+    room: Room = field(default_factory=Room)
 
 
 class Claiming:

@@ -1,7 +1,7 @@
 """The e-mail channel: template → letter → provider; and addresses that are gone, onto the suppression list."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from db.delivery import Claim
@@ -57,10 +57,16 @@ class Email:
 
     @property
     def capacity(self) -> int:
-        """As many as there are connections to a mail server, or as fill the batches of one that takes many."""
+        """As many as the mail server serves at once, of as many as there are connections to it; or as fill the batches
+        of one that takes many."""
         post = self._config.get()
-        batched = 0 if isinstance(post, Transient) else post.batched
-        return max(min(self.concurrency, CONNECTIONS), batched)
+        if isinstance(post, Transient) or post.batched:
+            return max(self.ceiling, 0 if isinstance(post, Transient) else post.batched)
+        return post.providers.at_once() or self.ceiling
+
+    @property
+    def ceiling(self) -> int:
+        return min(self.concurrency, CONNECTIONS)
 
     async def prepare(self, executor: Executor, claims: Sequence[Claim]) -> None:
         await self._config.refresh(executor, claims)
@@ -68,7 +74,8 @@ class Email:
 
     def from_config(self, config: Mapping[str, Any]) -> Post:
         """Raises SettingsError."""
-        return read(config, self._common, self.budget, self._coming)
+        post = read(config, self._common, self.budget, self._coming)
+        return post if post.batched else replace(post, providers=post.providers.paced(self.ceiling))
 
     async def attempt(self, job: Job) -> Outcome:
         async with self._config.use() as post:

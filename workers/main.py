@@ -15,6 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from db.pool import Pool, open_pool
+from outbox.envelope import Priority
 from outbox.errors import SettingsError
 from outbox.log import get
 from outbox.nodes import Nodes
@@ -23,13 +24,14 @@ from outbox.service import Stop, run_loop
 from outbox.settings import Settings
 from outbox.streams import LANES
 from workers.claiming import Lane
-from workers.common import Brake, Common
+from workers.common import Common
 from workers.decide import Rules
 from workers.email import Email, Outside
-from workers.follow import Fleet
+from workers.follow import Fleet, Shard, shards_that_hold
 from workers.inapp import InApp
 from workers.job import Channel
 from workers.mirror import Mirror
+from workers.premises import Bench, Premises
 from workers.push import PushChannel
 from workers.rates import Rates
 from workers.reader import Reader, Source
@@ -94,7 +96,8 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop, left_out
     recipients = await from_settings(settings, pool)
     rates = Rates(settings.redis, settings.redis_prefix, settings.rates_without_redis)
     shared = Shared(settings, pool, connect(settings.redis), rates, Health(), recipients)
-    fleet = Fleet(pool, partial(run_channel, shared), workable, names, others)
+    holding = partial(shards_that_hold, shared.nodes, settings.keys)
+    fleet = Fleet(pool, partial(run_shard, shared, {}), holding, workable, names, others)
     mirror = Mirror(pool, shared.nodes, settings.keys)
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -139,38 +142,48 @@ def maker(shared: Shared, common: Common, kind: str) -> Callable[[], Channel]:
     return partial(Webhook, Site(common.channel, ground))
 
 
-async def run_channel(shared: Shared, name: str, kind: str, stop: Stop) -> None:
-    """Its lanes, until asked to stop."""
-    common = Common(name, database=shared.pool, rates=shared.rates)
-    make = maker(shared, common, kind)
+async def run_shard(
+    shared: Shared, channels: dict[str, Premises], shard: Shard, kind: str, stop: Stop
+) -> None:
+    """Its lanes, until asked to stop. `channels`: those that shards are at work on, or were."""
+    name = shard.channel
+    if (premises := channels.get(name)) is None or premises.kind != kind:
+        common = Common(name, database=shared.pool, rates=shared.rates)
+        closing = partial(close_channel, seconds=shared.settings.shutdown_grace * CLOSE_CHANNEL)
+        premises = channels[name] = Premises(kind, common, maker(shared, common, kind), closing)
     async with asyncio.TaskGroup() as tasks:
         for lane in LANES:
-            tasks.create_task(run_lane(shared, make(), lane.value, common.brake, stop))
+            tasks.create_task(run_lane(shared, premises, lane, shard.number, stop))
 
 
-async def run_lane(shared: Shared, channel: Channel, lane: str, brake: Brake, stop: Stop) -> None:
-    settings, name = shared.settings, channel.name
-    source = Source(settings.keys.stream(name, lane), consumer_name(), settings.worker_lease)
+async def run_lane(shared: Shared, premises: Premises, lane: Priority, shard: int, stop: Stop) -> None:
+    """Of one shard."""
+    settings, name = shared.settings, premises.common.channel
+    source = Source(settings.keys.stream(name, lane, shard), consumer_name(), settings.worker_lease)
     own = connect(settings.redis)
+    about = f"{name}.{lane}{f'.{shard}' if shard else ''}"
+    async with premises.bench(lane.value) as bench:
+        runner = make_runner(shared, premises, bench, lane.value, Reader(own, source))
+        shared.health.add(about, runner.trouble)
+        try:
+            await runner.run(stop)
+        finally:
+            shared.health.remove(about)
+            await own.aclose()
+
+
+def make_runner(shared: Shared, premises: Premises, bench: Bench, lane: str, reader: Reader) -> Runner:
+    settings, channel = shared.settings, bench.channel
     rules = Rules(
         Backoff(settings.retry_base, settings.retry_cap),
         channel.outward,
         needs_contact=channel.outward and not isinstance(channel, FIND_RECIPIENTS),
     )
     grace = settings.shutdown_grace
-    settler = Settler(shared.pool, shared.nodes, channel, source.stream, grace * SHIELD)
-    runner = Runner(
-        Lane(lane, channel, rules, shared.pool, Reader(own, source), brake, shared.recipients),
-        settler,
-        grace,
-    )
-    shared.health.add(f"{name}.{lane}", runner.trouble)
-    try:
-        await runner.run(stop)
-    finally:
-        shared.health.remove(f"{name}.{lane}")
-        await close_channel(channel, grace * CLOSE_CHANNEL)
-        await own.aclose()
+    settler = Settler(shared.pool, shared.nodes, channel, reader.source.stream, grace * SHIELD)
+    brake = premises.common.brake
+    work = Lane(lane, channel, rules, shared.pool, reader, brake, shared.recipients, bench.room)
+    return Runner(work, settler, grace)
 
 
 def consumer_name() -> str:

@@ -11,6 +11,11 @@ SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200),
 )
 IN_FLIGHT = Gauge("outbox_worker_in_flight", "Entries read and not yet acknowledged", ["channel", "lane"])
+LIMIT = Gauge(
+    "outbox_worker_concurrency_limit",
+    "Entries that a lane may hold at once, as its provider's answers allow",
+    ["channel", "lane"],
+)
 CLAIMS = Counter("outbox_worker_claims_total", "Entries by the answer to their claim", ["channel", "answer"])
 TAKEN_OVER = Counter("outbox_worker_taken_over_total", "Deliveries taken over from dead workers", ["channel"])
 LEASE_LOST = Counter("outbox_worker_lease_lost_total", "Results that came after the lease", ["channel"])

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 from outbox import tracing
 from outbox.errors import SettingsError
@@ -18,6 +18,7 @@ from outbox.tracing import Kind
 from workers import metrics, traced
 from workers.circuit import Admission, Circuit, Sign
 from workers.common import Common
+from workers.concurrency import Concurrency, paced
 from workers.failover import Descent, leads_on, result, sign
 from workers.outcome import Delivered, LeaseShort, Outcome, Throttled, Transient, Unknown
 from workers.rates import RESERVE as RESERVED
@@ -116,6 +117,18 @@ class Providers(Generic[M]):
     common: Common
     budget: float
     rates: Mapping[str, Rate] = field(default_factory=dict)
+    paces: Mapping[str, Concurrency] = field(default_factory=dict)  # by provider; of none: as many as come
+
+    def paced(self, ceiling: int) -> Self:
+        """The same providers, each given as many messages at once as it serves, and no more than so many."""
+        return replace(self, paces={each.name: Concurrency(ceiling) for each in self.providers})
+
+    def at_once(self) -> int | None:
+        """How many messages the one that would be asked now is given at once; None: nobody is counted."""
+        now = time.monotonic()
+        asked = (each.name for each in self.providers if self.common.circuit(each.name).wait(now) == 0)
+        pace = self.paces.get(next(asked, self.providers[0].name))
+        return pace.limit if pace else None
 
     async def send(self, message: M, *, urgent: bool = False) -> Outcome:
         """One attempt. The outcome names the provider that it is from, and those tried before it. Where nothing but
@@ -165,7 +178,7 @@ class Providers(Generic[M]):
         name, circuit = provider.name, self.common.circuit(provider.name)
         try:
             with tracing.span(f"send {name}", Kind.CLIENT, {"outbox.provider": name}) as span:
-                outcome = await within(provider.send(message), deadline)
+                outcome = await paced(self.paces.get(name), within(provider.send(message), deadline))
                 traced.answered(span, outcome)
             note(circuit, admission, outcome)
         finally:

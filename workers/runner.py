@@ -1,4 +1,4 @@
-"""The runner: one lane of one channel. Read → decode → claim → attempt → settle, entries only as there is room.
+"""The runner of one stream. Read → decode → claim → attempt → settle, entries only as there is room.
 
 An entry is read, claimed and attempted as often as it takes; what makes that safe is the claim, which gives a
 delivery to one worker at a time, and the settle, which only the holder of the lease can make.
@@ -49,9 +49,11 @@ class Runner:
         self._pause = Brake()  # this lane's own
         self._seen = time.monotonic()
         self._gauge = metrics.IN_FLIGHT.labels(self.channel.name, lane.lane)
+        self._limit = metrics.LIMIT.labels(self.channel.name, lane.lane)
 
     async def run(self, stop: Stop) -> None:
         """Until asked to stop; then finish what is held, within the grace time, and leave the rest pending."""
+        self.lane.room.enter(self._wake)
         settling = asyncio.create_task(self.settler.run())
         reading = asyncio.create_task(
             run_loop(f"read {self.reader.source.stream}", self.step, self._wake, stop)
@@ -66,14 +68,17 @@ class Runner:
             self.forgo()
             await self.finish(settling)
             await self.leave()
+            self.lane.room.leave(self._wake, len(self._held))
 
     async def step(self) -> float:
         if (pause := max(self.lane.brake.left(), self._pause.left())) > 0:
             self._seen = time.monotonic()
             return pause
         if not self._unclaimed:
-            room = self.channel.capacity - len(self._held)
-            if room <= 0:
+            capacity = self.channel.capacity
+            self._limit.set(capacity)
+            room = self.lane.room.share(capacity)
+            if not room:
                 self._seen = time.monotonic()
                 return FULL_PAUSE_SECONDS
             self._unclaimed.add(self.accept(await self.reader.read(room)))
@@ -89,12 +94,13 @@ class Runner:
             if raw.id in self._held:
                 continue
             self._held.add(raw.id)
+            self.lane.room.hold(1)
             match decode(raw) if raw.fields else Dropped(raw.id):
                 case Entry() as entry:
                     fresh.append(entry)
                 case finished:
                     self.settler.add(finished)
-        self._gauge.set(len(self._held))
+        self._gauge.set(self.lane.room.held)
         return fresh
 
     async def start(self) -> None:
@@ -210,8 +216,10 @@ class Runner:
 
     def release(self, ids: Iterable[bytes]) -> None:
         """These are held no longer: there is room for others."""
+        before = len(self._held)
         self._held.difference_update(ids)
-        self._gauge.set(len(self._held))
+        self.lane.room.release(before - len(self._held))
+        self._gauge.set(self.lane.room.held)
         if not self._held:
             self._empty.set()
         self._wake.set()

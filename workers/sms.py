@@ -65,13 +65,21 @@ class Sms:
 
     def __init__(self, settings: Settings, common: Common) -> None:
         self.name = common.channel
-        self.capacity = settings.worker_concurrency
+        self._ceiling = settings.worker_concurrency
         # An attempt that has begun must end before another worker may take the delivery over.
         self.budget = min(BUDGET_SECONDS, settings.worker_lease / 2)
         self._api, self._common = settings.public_api_url, common
         self._config = Configured(self.name, self.from_config, Carrier.close)
         self._rendering = Rendering(self.name)
         self._doubts: dict[UUID, Doubt] = {}
+
+    @property
+    def capacity(self) -> int:
+        """As many as the provider serves at once."""
+        carrier = self._config.get()
+        return (
+            self._ceiling if isinstance(carrier, Transient) else carrier.providers.at_once() or self._ceiling
+        )
 
     async def prepare(self, executor: Executor, claims: Sequence[Claim]) -> None:
         await self._config.refresh(executor, claims)
@@ -87,7 +95,8 @@ class Sms:
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise SettingsError(f"channel {self.name}: max_segments is a whole number from 1 on")
         allowed = recipient_rate(config, self._common)
-        return Carrier(chain(config, MAKERS, self._common, self.budget * (1 - ASKING)), limit, allowed)
+        made = chain(config, MAKERS, self._common, self.budget * (1 - ASKING))
+        return Carrier(made.paced(self._ceiling), limit, allowed)
 
     async def attempt(self, job: Job) -> Outcome:
         doubt = self._doubts.pop(job.claim.notification_id, None)

@@ -20,9 +20,10 @@ from outbox.rendering.renderers import Rendered
 from outbox.service import describe
 from outbox.streams import Keys
 from outbox.trace_context import here
-from outbox.tracing import Kind
+from outbox.tracing import Kind, Span
 from workers import traced
 from workers.circuit import Admission, Circuit, Sign
+from workers.concurrency import Concurrency, paced
 from workers.configured import Configured
 from workers.dialing import Resolver, resolve
 from workers.endpoints import Endpoint, Endpoints, Hook, hook
@@ -87,11 +88,21 @@ class Webhook:
     def __init__(self, site: Site) -> None:
         self.name, self._site = site.channel, site
         ground = site.ground
-        self.capacity = ground.concurrency
+        self._pace = Concurrency(ground.concurrency)
         self.budget = min(BUDGET_SECONDS, ground.lease_seconds / 2)
         self._config = Configured(self.name, hook, closed)
         self._rendering = Rendering(self.name)
-        self._poster = Poster(ground.egress, self.capacity, resolver=ground.resolver)
+        self._poster = Poster(ground.egress, ground.concurrency, resolver=ground.resolver)
+
+    @property
+    def capacity(self) -> int:
+        """As many as the channel's own endpoint serves at once. Where each user has one, none of them must slow down
+        the others: then it is as many as may be."""
+        return self._pace.limit if self._one_receiver() else self._site.ground.concurrency
+
+    def _one_receiver(self) -> bool:
+        made = self._config.get()
+        return isinstance(made, Hook) and made.url is not None and not made.config.ordered
 
     async def prepare(self, executor: Executor, claims: Sequence[Claim]) -> None:
         await self._config.refresh(executor, claims)
@@ -104,7 +115,7 @@ class Webhook:
         endpoint = await self._site.endpoints.of(made, job)
         if not isinstance(endpoint, Endpoint):
             return endpoint
-        with self._site.endpoints.room(endpoint, max(self.capacity // SHARE, 1)) as room:
+        with self._site.endpoints.room(endpoint, max(self._site.ground.concurrency // SHARE, 1)) as room:
             if made.config.ordered:
                 return await self._in_order(made, endpoint, job, room)
             return await self._deliver(made, endpoint, job) if room else crowded()
@@ -179,33 +190,33 @@ class Webhook:
         method = made.config.method
         about = {"http.request.method": method, "server.address": endpoint.host}
         with tracing.span(f"{method} {self.name}", Kind.CLIENT, about) as span:
-            answer, outcome = await self._exchange(made, endpoint, job, body)
-            if isinstance(answer, Answer):
-                span.note({"http.response.status_code": answer.status})
+            outcome = await self._exchange(made, endpoint, job, body, span)
             traced.answered(span, outcome)
         return outcome
 
-    async def _exchange(
-        self, made: Hook, endpoint: Endpoint, job: Job, body: str
-    ) -> tuple[Answer | Outcome, Outcome]:
-        """What came, and what it means."""
+    async def _exchange(self, made: Hook, endpoint: Endpoint, job: Job, body: str, span: Span) -> Outcome:
         now, traceparent = datetime.now(UTC), here()
         headers = {
             "user-agent": "Outbox",
-            **(
-                {"traceparent": traceparent} if traceparent else {}
-            ),  # so that the receiver's spans hang beneath
+            # So that the receiver's spans hang beneath.
+            **({"traceparent": traceparent} if traceparent else {}),
             **{name.lower(): value for name, value in made.headers.items()},
             "content-type": made.config.content_type,
             "accept-encoding": "identity",
             **sign(endpoint.signers, str(job.entry.notification_id), now, body),
         }
         post = Post(made.config.method, endpoint.url, headers, body.encode())
-        answer = await self._poster.send(post, min(made.config.timeout_seconds, self.budget))
-        outcome = outcome_of(answer, now) if isinstance(answer, Answer) else answer
-        if not isinstance(outcome, LeaseShort):
-            outcome = replace(outcome, provider=endpoint.host)
-        return answer, outcome
+        pace = self._pace if self._one_receiver() else None
+        seconds = min(made.config.timeout_seconds, self.budget)
+        outcome = await paced(pace, self._answer(post, seconds, now, span))
+        return outcome if isinstance(outcome, LeaseShort) else replace(outcome, provider=endpoint.host)
+
+    async def _answer(self, post: Post, seconds: float, now: datetime, span: Span) -> Outcome:
+        answer = await self._poster.send(post, seconds)
+        if not isinstance(answer, Answer):
+            return answer
+        span.note({"http.response.status_code": answer.status})
+        return outcome_of(answer, now)
 
     async def _switch_off(self, endpoint: Endpoint, job: Job, reason: str) -> None:
         """Where that fails, the next delivery is told the same."""

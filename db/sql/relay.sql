@@ -4,21 +4,24 @@ id, xid, array_to_string(channels, ' ') AS channels, priority, attempt, origin, 
 
 -- name: line
 -- No statement but columns, put where the others say {line}: what blocks are made of. No line break is in an envelope.
+-- The slot, one of $1, tells which shard of each channel a row is for; where it goes to none of the channels $2, which
+-- have several, nobody asks.
 id, xid, array_to_string(channels, ' ') AS channels, priority, attempt, origin,
+CASE WHEN $1 > 1 AND channels && $2::text[] THEN notify.shard_of(user_id, $1::integer) ELSE 0 END AS slot,
 id || ' ' || {envelope} || E'\n' AS line
 
 -- name: blocks
 -- No statement but columns, put where the others say {blocks}, over those of line: rows whose ids lie close
 -- together as one value, made for the stream, so that Python touches no row (relay.entries.Block). As bytes, so that
 -- nobody decodes it.
-min(id) AS first, max(id) AS last, channels, priority, attempt, count(*) AS rows,
+min(id) AS first, max(id) AS last, channels, priority, attempt, slot, count(*) AS rows,
 textsend(string_agg(line, '' ORDER BY id)) AS lines,
 count(*) FILTER (WHERE origin <> 'schedule') AS produced
 
 -- name: by_block
 -- No statement but what blocks are grouped by, put where the others say {by_block}. A fixed range of ids, so that a
 -- block has no more rows than that without anybody counting them.
-id / 64, channels, priority, attempt
+id / 64, channels, priority, attempt, slot
 
 -- name: envelope
 -- No statement but an expression, put where the others say {envelope}: a row's entry as JSON, field for field
@@ -40,31 +43,35 @@ id / 64, channels, priority, attempt
               || coalesce(',"escalate_after":' || escalate_after, '')
               || coalesce(',"escalate_channels":' || to_json(escalate_channels), '') END || '}'
 
+-- name: tick
+-- No statement but columns, put where the others say {tick}: a tick, with its placement. A primary key, if it has one.
+no, ms, snapshot::text, tops::text, behind, solo, rows, bytes, floor,
+placement, (SELECT shards::text FROM notify.placements p WHERE p.no = placement) AS shards
+
 -- name: last_ticks
 -- The newest tick, which may not be whole in Redis, and the one before, which is. Primary key, backwards.
-SELECT no, ms, snapshot::text, tops::text, behind, solo, rows, bytes, floor
-FROM notify.relay_ticks ORDER BY no DESC LIMIT 2
+SELECT {tick} FROM notify.relay_ticks ORDER BY no DESC LIMIT 2
 
 -- name: look
 -- One statement, so one snapshot, which each record tells; so there is one where nothing was found, too. Two
 -- ranges of the index (xid, id): what began after the previous tick, and what was in progress then and has ended
 -- since. Cost follows the rows found, not the age of the oldest open transaction nor the rows it has written. At
--- most $3 rows, and no more than about $4 bytes of entries (of a payload's text, that is: stored, it may be a tenth); where that was not all, the blocks leave out the newest
--- transaction, which may not be there whole. $5 passes over the partitions below it, which hold no such row.
+-- most $5 rows, and no more than about $6 bytes of entries (of a payload's text, that is: stored, it may be a tenth); where that was not all, the blocks leave out the newest
+-- transaction, which may not be there whole. $7 passes over the partitions below it, which hold no such row.
 WITH found AS MATERIALIZED (
   SELECT *
   FROM (SELECT r.*, octet_length(line) AS own,
                sum(octet_length(line)) OVER (ORDER BY xid, id ROWS UNBOUNDED PRECEDING) AS size
         FROM ((SELECT {line}
-               FROM notify.outbox WHERE xid >= $1 AND id > $5 ORDER BY xid, id LIMIT $3)
+               FROM notify.outbox WHERE xid >= $3 AND id > $7 ORDER BY xid, id LIMIT $5)
               UNION ALL
               (SELECT {line}
-               FROM unnest($2::xid8[]) AS ended
-               CROSS JOIN LATERAL (SELECT * FROM notify.outbox WHERE xid = ended AND id > $5 ORDER BY id LIMIT $3) o
+               FROM unnest($4::xid8[]) AS ended
+               CROSS JOIN LATERAL (SELECT * FROM notify.outbox WHERE xid = ended AND id > $7 ORDER BY id LIMIT $5) o
                WHERE pg_visible_in_snapshot(ended, pg_current_snapshot())
-               ORDER BY xid, id LIMIT $3)
-              ORDER BY xid, id LIMIT $3) r) w
-  WHERE size - own <= $4),
+               ORDER BY xid, id LIMIT $5)
+              ORDER BY xid, id LIMIT $5) r) w
+  WHERE size - own <= $6),
 edge AS MATERIALIZED (
   SELECT pg_current_snapshot()::text AS seen, count(*) AS found, coalesce(max(size), 0) AS size,
          min(xid) AS oldest, max(xid) AS newest
@@ -72,16 +79,16 @@ edge AS MATERIALIZED (
 SELECT block.*, edge.*
 FROM edge LEFT JOIN (
   SELECT {blocks}, sum(own) AS bytes FROM found
-  WHERE xid < (SELECT newest FROM edge) OR (SELECT edge.found < $3 AND edge.size <= $4 FROM edge)
+  WHERE xid < (SELECT newest FROM edge) OR (SELECT edge.found < $5 AND edge.size <= $6 FROM edge)
   GROUP BY {by_block}) block ON true
 
 -- name: insert_tick
 -- One autocommitted statement: a relay frozen at any point holds nothing open that another would wait for.
 -- No row comes back where another relay was first, however long ago: its tick may be gone with its partition.
 -- Postgres' clock, so that all relays have the same one; max(previous + 1) keeps ids growing whatever the clock does.
-INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, behind, solo, rows, bytes, max_id, floor)
+INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, behind, solo, rows, bytes, max_id, floor, placement)
 SELECT $1, greatest($2::bigint + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
-       $3::text::pg_snapshot, $4::jsonb, $5, $6, $7, $8, $9, $10
+       $3::text::pg_snapshot, $4::jsonb, $5, $6, $7, $8, $9, $10, $11
 WHERE NOT EXISTS (SELECT FROM notify.relay_ticks WHERE no >= $1)
 ON CONFLICT DO NOTHING
 RETURNING ms
@@ -89,30 +96,30 @@ RETURNING ms
 -- name: look_and_tick
 -- look and insert_tick in one autocommitted statement, for what comes in small portions: two round trips less. One
 -- statement, so one snapshot: the tick's is the very one by which the rows were read; its own transaction id is drawn
--- behind it. A tick is made only if there are rows, at most $8 of them with at most $9 bytes of payload, none of which
+-- behind it. A tick is made only if there are rows, at most $10 of them with at most $11 bytes of payload, none of which
 -- came from another database. One row more than may be is read, so that "all" is known to be all. Ranges of the index
--- (xid, id) and the partitions above $7, as look; no order, because a tick's rows are sorted by whoever appends them.
+-- (xid, id) and the partitions above $9, as look; no order, because a tick's rows are sorted by whoever appends them.
 -- One record where no tick was made, else one for each block; `fits` without ms: another relay was first.
 WITH found AS MATERIALIZED (
   SELECT * FROM (
-    (SELECT o.* FROM notify.outbox o WHERE xid >= $3 AND id > $7 LIMIT $8::bigint + 1)
+    (SELECT o.* FROM notify.outbox o WHERE xid >= $5 AND id > $9 LIMIT $10::bigint + 1)
     UNION ALL
     (SELECT o.*
-     FROM unnest($4::xid8[]) AS ended
-     CROSS JOIN LATERAL (SELECT * FROM notify.outbox WHERE xid = ended AND id > $7 LIMIT $8::bigint + 1) o
+     FROM unnest($6::xid8[]) AS ended
+     CROSS JOIN LATERAL (SELECT * FROM notify.outbox WHERE xid = ended AND id > $9 LIMIT $10::bigint + 1) o
      WHERE pg_visible_in_snapshot(ended, pg_current_snapshot()))
-  ) r LIMIT $8::bigint + 1
+  ) r LIMIT $10::bigint + 1
 ), total AS MATERIALIZED (
   SELECT count(*) AS found, sum(pg_column_size(payload)) AS size, max(id) AS max_id,
-         count(*) BETWEEN 1 AND $8 AND sum(pg_column_size(payload)) <= $9
+         count(*) BETWEEN 1 AND $10 AND sum(pg_column_size(payload)) <= $11
            AND bool_and(xid < pg_snapshot_xmax(pg_current_snapshot())) AS fits
   FROM found
 ), tick AS (
-  INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, behind, rows, bytes, max_id, floor)
-  SELECT $1, greatest($2::bigint + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
-         pg_current_snapshot(), $5::jsonb, $6, found, size, max_id, $7
+  INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, behind, rows, bytes, max_id, floor, placement)
+  SELECT $3, greatest($4::bigint + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
+         pg_current_snapshot(), $7::jsonb, $8, found, size, max_id, $9, $12
   FROM total
-  WHERE fits AND NOT EXISTS (SELECT FROM notify.relay_ticks WHERE no >= $1)
+  WHERE fits AND NOT EXISTS (SELECT FROM notify.relay_ticks WHERE no >= $3)
   ON CONFLICT DO NOTHING
   RETURNING ms)
 SELECT block.*, pg_current_snapshot()::text AS seen, total.found, total.size, fits, ms
@@ -123,16 +130,16 @@ FROM total LEFT JOIN tick ON true LEFT JOIN (
 -- The rows of a tick again, for a relay that finds it in doubt. Index (xid, id), as look.
 SELECT {blocks}
 FROM (SELECT {line}
-      FROM (SELECT * FROM notify.outbox WHERE xid >= $1 AND xid < $2 AND id > $5
+      FROM (SELECT * FROM notify.outbox WHERE xid >= $3 AND xid < $4 AND id > $7
             UNION ALL
-            SELECT * FROM notify.outbox WHERE xid = ANY ($3::xid8[]) AND id > $5) o
-      WHERE pg_visible_in_snapshot(xid, $4::text::pg_snapshot)) r
+            SELECT * FROM notify.outbox WHERE xid = ANY ($5::xid8[]) AND id > $7) o
+      WHERE pg_visible_in_snapshot(xid, $6::text::pg_snapshot)) r
 GROUP BY {by_block}
 
 -- name: solo_rows
 -- A page of one big transaction, in order of id: exactly a range of the index (xid, id).
 SELECT {blocks}
-FROM (SELECT {line} FROM notify.outbox WHERE xid = $1 AND id > $2 ORDER BY id LIMIT $3) r
+FROM (SELECT {line} FROM notify.outbox WHERE xid = $3 AND id > $4 ORDER BY id LIMIT $5) r
 GROUP BY {by_block}
 
 -- name: solo_top
@@ -148,7 +155,7 @@ FROM (SELECT * FROM notify.outbox WHERE xid >= $1 AND xid < $2 AND id > $7
       UNION ALL
       SELECT * FROM notify.outbox WHERE xid = ANY ($3::xid8[]) AND id > $7) r
 WHERE pg_visible_in_snapshot(xid, $4::text::pg_snapshot)
-  AND $5 = ANY (channels) AND priority = $6
+  AND $5 = ANY (channels) AND priority = $6 AND ($9::integer = 1 OR notify.shard_of(user_id, $9) = $10)
   AND NOT EXISTS (
     SELECT FROM notify.deliveries d
     WHERE d.notification_id = r.notification_id AND d.channel = $5
@@ -158,12 +165,7 @@ ORDER BY id LIMIT $8
 
 -- name: ticks_from
 -- The ticks from a number on, and the one before them, whose snapshot is where they begin. Primary key.
-SELECT no, ms, snapshot::text, tops::text, behind, solo, rows, bytes, floor
-FROM notify.relay_ticks WHERE no >= $1 - 1 ORDER BY no LIMIT $2
-
--- name: channel_names
--- Whose streams may hold something. Few rows.
-SELECT name FROM notify.channels ORDER BY name
+SELECT {tick} FROM notify.relay_ticks WHERE no >= $1 - 1 ORDER BY no LIMIT $2
 
 -- name: tick_at
 -- The last tick up to a moment: which one a stream's last id came from. Unique index on ms, backwards.

@@ -34,8 +34,9 @@ FROM ((SELECT created_at FROM notify.outbox
        WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip(snapshot) FROM last)) LIMIT $1)) waiting
 
 -- name: channels
--- Every channel there is; a handful of rows.
-SELECT name, enabled FROM notify.channels ORDER BY name
+-- Every channel there is, and how many shards of it may hold something; a handful of rows.
+SELECT c.name, c.enabled, s.shards, s.readable
+FROM notify.channels c JOIN notify.shards s ON s.channel = c.name ORDER BY c.name
 
 -- name: deliveries
 -- By channel and state, since a moment given as the lowest UUIDv7 of it: a range at the right edge of the primary

@@ -1,6 +1,7 @@
 """The routes of /v1/channels: channels are rows, and workers notice within a second what has changed."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import asyncpg
@@ -30,6 +31,17 @@ BODY_BYTES = 64 * 1024
 CONFIG_DEPTH = 8
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 Attempts = Annotated[int, Field(ge=1, le=100), BeforeValidator(whole)]
+
+
+def no_boolean(value: Any) -> Any:
+    """True is 1 to Python, and so to a literal."""
+    if isinstance(value, bool):
+        raise ValueError("should be 1, 2, 4, 8, 16, 32 or 64")
+    return whole(value)
+
+
+# Into how many streams each lane is cut, by user.
+Shards = Annotated[Literal[1, 2, 4, 8, 16, 32, 64], BeforeValidator(no_boolean)]
 OnUnknown = Literal["resend", "hold", "ask"]
 ASKABLE = frozenset({"sms"})  # the kinds whose providers tell afterwards what became of a message
 
@@ -50,6 +62,7 @@ class Added(Body):
     enabled: bool = True
     max_attempts: Attempts = 8
     on_unknown: Literal["resend", "hold"] = "resend"
+    shards: Shards = 1
 
 
 class Changed(Body):
@@ -61,6 +74,7 @@ class Changed(Body):
     enabled: bool | None = None
     max_attempts: Attempts | None = None
     on_unknown: OnUnknown | None = None
+    shards: Shards | None = None
 
 
 class Shown(BaseModel):
@@ -72,6 +86,7 @@ class Shown(BaseModel):
     config: dict[str, Any]
     max_attempts: int
     on_unknown: OnUnknown
+    shards: Shards
     version: int
     updated_at: AwareDatetime
 
@@ -131,6 +146,7 @@ class Channels:
         """Of kind webhook: of every other there is the one that the schema brings. Workers notice within a second."""
         body = read(Added, parse_object(await read_json_bytes(request, BODY_BYTES)))
         check_config(body.kind, body.config)
+        check_order(body.config, body.shards)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             added = await channels.add(conn, NewChannel(**body.model_dump()))
             if added:
@@ -162,6 +178,8 @@ class Channels:
             check_config(found.kind, body.config)
         if body.on_unknown == "ask" and found.kind not in ASKABLE:
             raise refused(InvalidNotificationError("on_unknown", f"{found.kind} has nobody to ask"))
+        if body.shards is not None or body.config is not None:
+            check_order(body.config or found.config, body.shards or found.shards)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             changed = await channels.change(conn, Change(name, version, **body.model_dump()))
             if changed:
@@ -209,6 +227,16 @@ def check_config(kind: str, config: dict[str, Any]) -> None:
         raise refused(*broken)
 
 
+def check_order(config: Mapping[str, Any], shards: int) -> None:
+    """Raises ProblemError, 422."""
+    if config.get("ordered") is True and shards > 1:
+        raise refused(
+            InvalidNotificationError(
+                "shards", "must be 1 where config.ordered is true: the order is a stream's"
+            )
+        )
+
+
 def unstorable(value: Any, depth: int) -> str | None:
     """Why jsonb, or a person, could not hold it."""
     if depth < 0:
@@ -247,6 +275,7 @@ def described(channel: Channel) -> dict[str, Any]:
         "config": without_secrets(channel.config),
         "max_attempts": channel.max_attempts,
         "on_unknown": channel.on_unknown,
+        "shards": channel.shards,
         "version": channel.version,
         "updated_at": channel.updated_at.isoformat(),
     }

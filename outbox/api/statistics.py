@@ -24,7 +24,6 @@ from outbox.log import get
 from outbox.nodes import Nodes
 from outbox.service import describe
 from outbox.settings import Settings
-from outbox.streams import LANES
 from outbox.tokens import Scope
 
 log = get("api")
@@ -204,7 +203,7 @@ class Statistics:
         """Cheap, however long the queues are: the lag is counted up to 100,000 rows."""
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
             relay = await look.look_at_relay(conn)
-            channels = [row["name"] for row in await status.channels(conn)]
+            channels = await status.channels(conn)
             scheduled, dead = await look.scheduled(conn), await look.dead_letters(conn)
         streams = await self.streams(channels)
         body = {
@@ -216,10 +215,11 @@ class Statistics:
         }
         return PrettyResponse(body, headers=NO_STORE)
 
-    async def streams(self, channels: list[str]) -> list[look.Stream] | None:
+    async def streams(self, channels: list[Record]) -> list[look.Stream] | None:
         if self.nodes is None:
             return None
-        names = [self.settings.keys.stream(channel, lane) for channel in channels for lane in LANES]
+        keys = self.settings.keys
+        names = [name for row in channels for name in keys.streams(row["name"], row["readable"])]
         try:
             async with asyncio.timeout(REDIS_SECONDS):
                 return await look.look_at_streams(self.nodes, names)

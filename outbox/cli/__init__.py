@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from outbox.cli import dead_letters, keys, local, privacy, processes, send, status, templates, token
+from outbox.cli import channels, dead_letters, keys, local, privacy, processes, send, status, templates, token
 from outbox.cli.failures import Readable
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ send.add_to(app)
 status.add_to(app)
 token.add_to(app)
 keys.add_to(app)
+channels.add_to(app)
 dead_letters.add_to(app)
 templates.add_to(app)
 privacy.add_to(app)

@@ -11,12 +11,11 @@ from enum import StrEnum
 from uuid import UUID
 
 from db import erasure as sql
-from db.channels import all_channels
 from db.erasure import Erasure
 from db.pool import Executor
+from db.shards import of_channels
 from outbox.erasure.entries import Person, fields_of
 from outbox.erasure.streams import Streams, Stretch, letter_of
-from outbox.streams import LANES
 
 NOTIFICATIONS = 200  # a transaction; each has a dozen tables hang on it
 ACTED = 1_000
@@ -86,9 +85,9 @@ async def streams(work: Work) -> Piece:
     certain only once its step is committed.
     """
     names = sorted(
-        work.streams.keys.stream(channel.name, lane)
-        for channel in await all_channels(work.executor)
-        for lane in LANES
+        stream
+        for channel, shards in (await of_channels(work.executor)).items()
+        for stream in work.streams.keys.streams(channel, shards.readable)
     )
     if (place := work.erasure.place) is None:
         await work.streams.tell_sockets(work.user_id)
@@ -97,7 +96,7 @@ async def streams(work: Work) -> Piece:
     page = await work.streams.page(stretch, ENTRIES)
     found = Person(work.user_id).sort(page)
     if found.reissued and stretch.reissued == "-":
-        channel, _ = work.streams.keys.channel_and_priority(stretch.stream)
+        channel, *_ = work.streams.keys.place(stretch.stream)
         await sql.reissue(work.executor, channel, found.reissued)
         return Piece(Counter(), str(replace(stretch, reissued=page[-1][0].decode())))
     await work.streams.take_out(stretch.stream, found.out)

@@ -65,14 +65,15 @@ def ticked(size: int) -> int:
 
 
 def after_ticks(conn: Connection, size: int, xip: list[int]) -> Awaitable[Any]:
-    return sql.look(conn, ticked(size), xip, TICK_ROWS + 1, TICK_BYTES, 0)
+    return sql.look(conn, sql.Wanted(ticked(size), xip, TICK_ROWS + 1, TICK_BYTES, 0))
 
 
 async def look_and_tick(conn: Connection, size: int, rows: int, fits: bool, after: int = 0) -> None:
     """At the end of the log, where `rows` are left to find."""
     head = sql.TickHead(no=10**6, after_ms=0, tops={"inapp": "1-1"}, behind=[], floor=after)
     xmax = FIRST_XID + (size - rows) // ROWS_PER_XID + 1
-    records = await sql.look_and_tick(conn, head, xmax, [1999], QUICK_ROWS, QUICK_BYTES)
+    wanted = sql.Wanted(xmax, [1999], QUICK_ROWS, QUICK_BYTES, after)
+    records = await sql.look_and_tick(conn, head, wanted)
     assert (records[0]["ms"] is not None) == fits
 
 
@@ -85,14 +86,20 @@ RELAY = [
     by_relay("look_late", lambda c, n: after_ticks(c, n, [1999]), {LOG}, TAIL + 1 + ROWS_PER_XID, sorts=2),
     by_relay(
         "look_above_floor",
-        lambda c, n: sql.look(c, ticked(n), [1999], TICK_ROWS + 1, TICK_BYTES, n - TAIL),
+        lambda c, n: sql.look(c, sql.Wanted(ticked(n), [1999], TICK_ROWS + 1, TICK_BYTES, n - TAIL)),
         {LOG},
         TAIL + 1,
         sorts=2,
         partitions=3,  # the last with rows, the one ahead, the default
     ),
     # One row more from each partition, where their indexes are merged.
-    by_relay("look_backlog", lambda c, n: sql.look(c, 1, [], PAGE, TICK_BYTES, 0), {LOG}, PAGE + 5, sorts=2),
+    by_relay(
+        "look_backlog",
+        lambda c, n: sql.look(c, sql.Wanted(1, [], PAGE, TICK_BYTES, 0)),
+        {LOG},
+        PAGE + 5,
+        sorts=2,
+    ),
     # Ten rows of the transaction that was in progress; fifty at the end; sorted by block.
     by_relay(
         "look_and_tick", lambda c, n: look_and_tick(c, n, 50, True), {LOG, TICKS}, 3 * (50 + 10), sorts=1
@@ -112,12 +119,12 @@ RELAY = [
         sorts=1,
         partitions=3,
     ),
-    by_relay("tick_rows", lambda c, n: sql.tick_rows(c, *SPAN, 0), {LOG}, SPAN_ROWS, sorts=1),
+    by_relay("tick_rows", lambda c, n: sql.tick_rows(c, SPAN, 0), {LOG}, SPAN_ROWS, sorts=1),
     by_relay("solo_rows", lambda c, n: sql.solo_rows(c, SOLO_XID, SOLO_ROWS // 2, 500), {LOG}, 500, sorts=1),
     by_relay("solo_top", lambda c, n: sql.solo_top(c, SOLO_XID), {LOG}, 1),
     by_relay(
         "unsettled_rows",
-        lambda c, n: sql.unsettled_rows(c, SPAN, "inapp", "normal", 0, 2**31),
+        lambda c, n: sql.unsettled_rows(c, SPAN, sql.Share("inapp", "normal"), 0, 2**31),
         {LOG, DELIVERIES},
         2 * SPAN_ROWS,
         sorts=1,  # by id, across transactions

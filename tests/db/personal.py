@@ -37,6 +37,7 @@ OTHER: dict[str, str] = {
     "audit_log": "id at via action target detail request_id",  # names nobody: outbox.audit.pseudonym
     "cap_slots": "notification_id channel",
     "caps": "channel scope used ends_at",
+    "channel_shards": "channel shards",
     "channels": "name kind enabled config max_attempts on_unknown version updated_at retry_base retry_cap retry_jitter"
     " retry_deadline rules",
     "deliveries": "notification_id channel status attempts attempts_allowed lease_token lease_until worker error_class"
@@ -57,11 +58,12 @@ OTHER: dict[str, str] = {
     " discarded_at mirrored_at",
     "outbox": "id xid notification_id event_type channels template_name priority created_at deliver_at expires_at"
     " attempt origin digest_window escalate_after escalate_channels",
+    "placements": "no shards",
     "provider_events": "provider notification_id",
     "push_attempts": "notification_id channel device_id status attempt provider error_class at",
     "recipients": "updated_at asked_at",
     "relay_lease": "name holder epoch expires_at",
-    "relay_ticks": "no ms snapshot tops behind solo rows bytes max_id floor",
+    "relay_ticks": "no ms snapshot tops behind solo rows bytes max_id floor placement",
     "scheduled": "id due_at notification_id channels attempt reason",
     "sms_messages": "channel notification_id status rank updated_at",
     "suppressions": "channel reason created_at",

@@ -15,7 +15,7 @@ async def refilled(admin: Connection) -> list[int]:
     xmax, snapshot = await admin.fetchrow(  # type: ignore[misc]  # one row
         "SELECT pg_snapshot_xmax(pg_current_snapshot()), pg_current_snapshot()::text"
     )
-    rows = await sql.unsettled_rows(admin, (1, xmax, [], snapshot), "inapp", "normal", 0, 100)
+    rows = await sql.unsettled_rows(admin, (1, xmax, [], snapshot), sql.Share("inapp", "normal"), 0, 100)
     return [row["attempt"] for row in rows]
 
 

@@ -98,6 +98,7 @@ async def test_the_service_may_not_rewrite_the_log(pool: asyncpg.Pool, admin: Co
     everything = await grants(admin, "outbox_app")
     assert everything.pop("outbox") == {"SELECT", "INSERT", "DELETE"}
     assert everything.pop("audit_log") == {"SELECT", "INSERT"}
+    assert everything.pop("shards") == {"SELECT"}, "a view"
     assert everything.pop("veil_key") == {"SELECT"}
     assert "outboxevent" not in everything
     assert everything.pop("api_keys") == {"SELECT", "INSERT"}

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from outbox.streams import Keys
 from relay.entries import Block, Page, StreamId, by_stream, missing, of_tick, pages
+from relay.placement import UNSHARDED
 
 BLOCK = 8
 HUGE = 2**53 - 10  # no double holds all ids from here on
@@ -30,7 +31,7 @@ def blocks_of(log: dict[int, Kind]) -> list[Block]:
     for row in sorted(log):
         found.setdefault((row // BLOCK, log[row]), []).append(row)
     return [
-        Block(rows[0], rows[-1], *kind, len(rows), b"".join(b'%d {"n":%d}\n' % (row, row) for row in rows))
+        Block(rows[0], rows[-1], *kind, 0, len(rows), b"".join(b'%d {"n":%d}\n' % (row, row) for row in rows))
         for (_, kind), rows in found.items()
     ]
 
@@ -54,7 +55,7 @@ def rows_in(made: Sequence[Page]) -> list[int]:
 
 @given(LOGS)
 def test_every_stream_gets_its_rows_in_order_whatever_lies_between_them(log: dict[int, Kind]) -> None:
-    streams = by_stream(blocks_of(log), KEYS)
+    streams = by_stream(blocks_of(log), KEYS, UNSHARDED)
     for channel, priority in (("inapp", "normal"), ("email", "normal"), ("email", "bulk")):
         blocks = streams.get(KEYS.stream(channel, priority), [])
         assert rows_in(list(of_tick(7, blocks))) == rows_of(log, channel, priority)
@@ -64,7 +65,7 @@ def test_every_stream_gets_its_rows_in_order_whatever_lies_between_them(log: dic
 def test_what_a_stream_has_of_a_tick_is_left_out_in_the_midst_of_a_block_too(
     log: dict[int, Kind], data: st.DataObject
 ) -> None:
-    blocks = by_stream(blocks_of(log), KEYS).get("t.notifications.inapp", [])
+    blocks = by_stream(blocks_of(log), KEYS, UNSHARDED).get("t.notifications.inapp", [])
     rows = rows_of(log, "inapp", "normal")
     top = data.draw(st.integers(min(log) - 1, max(log) + 1))
     left = list(of_tick(7, missing(blocks, 7, StreamId(7, top))))
@@ -75,7 +76,7 @@ def test_what_a_stream_has_of_a_tick_is_left_out_in_the_midst_of_a_block_too(
 
 @given(LOGS, st.integers(1, 30), st.integers(1, 200))
 def test_pages_are_bounded_and_of_one_attempt_number(log: dict[int, Kind], most: int, size: int) -> None:
-    blocks = by_stream(blocks_of(log), KEYS).get("t.notifications.inapp", [])
+    blocks = by_stream(blocks_of(log), KEYS, UNSHARDED).get("t.notifications.inapp", [])
     parts = list(of_tick(7, blocks))
     made = list(pages(parts, most, size))
     assert rows_in(made) == rows_of(log, "inapp", "normal")

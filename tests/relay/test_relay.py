@@ -421,10 +421,10 @@ async def has_urgent(reader: Reader) -> bool:
 @pytest.mark.parametrize(
     ("statement", "args"),
     [
-        ("look", (700, [5, 6], 5001, 1_000_000, 0)),
-        ("tick_rows", (700, 800, [5], "1:800:", 0)),
-        ("solo_rows", (700, 10, 5000)),
-        ("unsettled_rows", (700, 800, [5], "1:800:", "inapp", "normal", 0, 5000)),
+        ("look", (1, [], 700, [5, 6], 5001, 1_000_000, 0)),
+        ("tick_rows", (1, [], 700, 800, [5], "1:800:", 0)),
+        ("solo_rows", (1, [], 700, 10, 5000)),
+        ("unsettled_rows", (700, 800, [5], "1:800:", "inapp", "normal", 0, 5000, 1, 0)),
     ],
 )
 async def test_hot_statements_read_the_log_by_its_index_and_sort_no_backlog(
@@ -457,7 +457,7 @@ async def test_what_an_open_transaction_has_written_is_not_read_again_and_again(
     await relay.step()
     assert relay.seen is not None
     explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql.SQL['look']}"
-    args = (relay.seen.xmax, list(relay.seen.xip), 5001, 1_000_000, 0)
+    args: tuple[object, ...] = (1, [], relay.seen.xmax, list(relay.seen.xip), 5001, 1_000_000, 0)
     connection = await connect(database.app, name="test", **BY_INDEX)
     [plan] = json.loads(await connection.fetchval(explain, *args))
     await connection.close()

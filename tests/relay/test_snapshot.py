@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.entries import ZERO, Row, StreamId, Tick, across_ticks
+from relay.placement import UNSHARDED
 from relay.snapshot import GENESIS, Snapshot, Xid, bound, cut
 
 
@@ -84,7 +85,10 @@ def test_every_ended_transaction_is_in_exactly_one_tick(
 
 @given(histories())
 def test_rows_find_the_tick_that_saw_them_first(taken: list[Snapshot]) -> None:
-    ticks = [Tick(no, 100 * no, each, {}, frozenset(), None, 1, 1, 0) for no, each in enumerate(taken, 1)]
+    ticks = [
+        Tick(no, 100 * no, each, {}, frozenset(), None, 1, 1, 0, UNSHARDED)
+        for no, each in enumerate(taken, 1)
+    ]
     rows = [Row(x, Xid(x), "inapp", "normal", 0, "producer", "{}") for x in range(3, taken[-1].xmax)]
     entries = across_ticks(ticks, rows, ZERO)
     expected = [StreamId(next(t.ms for t in ticks if t.snapshot.sees(r.xid)), r.id) for r in rows]

@@ -49,5 +49,5 @@ async def test_rows_as_postgres_writes_them(
 
 def test_what_is_no_envelope_names_no_notification() -> None:
     line = b'7 {"traceparent":"%b01"}\n' % TRACE.encode()
-    block = Block(7, 7, "inapp", "normal", 2, 1, line)
+    block = Block(7, 7, "inapp", "normal", 2, 0, 1, line)
     assert list(carried([block])) == [Carried(7, "", TRACE + "01", 2)]

@@ -64,26 +64,30 @@ class Road:
         )
         return notification_id
 
-    async def entry(self, notification_id: UUID, channel: str = "inapp", attempt: int = 0) -> bytes:
+    async def entry(
+        self, notification_id: UUID, channel: str = "inapp", attempt: int = 0, shard: int = 0
+    ) -> bytes:
         """The relay's part: its entry in the stream."""
         row = await self.admin.fetchrow("SELECT * FROM notify.notifications WHERE id = $1", notification_id)
         assert row is not None
         facts = {key: value for key, value in row.items() if key in Envelope.model_fields}
         facts["payload"] = json.loads(facts["payload"])
         envelope = Envelope(notification_id=notification_id, **facts)
-        return await self.append(envelope.to_entry(attempt), channel, row["priority"])
+        return await self.append(envelope.to_entry(attempt), channel, row["priority"], shard)
 
-    async def append(self, fields: dict[Any, Any], channel: str = "inapp", priority: str = "normal") -> bytes:
-        stream = self.settings.keys.stream(channel, priority)
+    async def append(
+        self, fields: dict[Any, Any], channel: str = "inapp", priority: str = "normal", shard: int = 0
+    ) -> bytes:
+        stream = self.settings.keys.stream(channel, priority, shard)
         async with self.appending:
             added = await self.redis.xadd(stream, fields, id=f"1700000000000-{next(self.numbers)}")
         assert isinstance(added, bytes)
         return added
 
-    async def send(self, channel: str = "inapp", **columns: Any) -> UUID:
+    async def send(self, channel: str = "inapp", *, shard: int = 0, **columns: Any) -> UUID:
         """Both."""
         notification_id = await self.notify(channel, **columns)
-        await self.entry(notification_id, channel)
+        await self.entry(notification_id, channel, shard=shard)
         return notification_id
 
     async def promote(self) -> int:

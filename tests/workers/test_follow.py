@@ -9,7 +9,7 @@ import pytest
 from outbox.local.doubles.webhook import Receiver
 from tests.workers.conftest import Road, eventually
 from tests.workers.hooks import ALLOW, SECRET, lead, receiver
-from workers.follow import moves
+from workers.follow import Shard, moves
 
 
 @pytest.fixture
@@ -19,17 +19,24 @@ async def far(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Receiver]:
         yield made
 
 
+A, A1, B, C = Shard("a", 0), Shard("a", 1), Shard("b", 0), Shard("c", 0)
+
+
 @pytest.mark.parametrize(
     ("running", "wanted", "end", "begin"),
     [
-        ({}, {"a": "webhook"}, [], ["a"]),
-        ({"a": "webhook"}, {"a": "webhook"}, [], []),
-        ({"a": "webhook"}, {}, ["a"], []),
-        ({"a": "webhook"}, {"a": "email"}, ["a"], []),
-        ({"a": "webhook", "b": "webhook"}, {"b": "webhook", "c": "webhook"}, ["a"], ["c"]),
+        ({}, {A: "webhook"}, [], [A]),
+        ({A: "webhook"}, {A: "webhook"}, [], []),
+        ({A: "webhook"}, {}, [A], []),
+        ({A: "webhook"}, {A: "email"}, [A], []),
+        ({A: "webhook", B: "webhook"}, {B: "webhook", C: "webhook"}, [A], [C]),
+        ({A: "webhook"}, {A: "webhook", A1: "webhook"}, [], [A1]),
     ],
+    ids=["first", "none", "gone", "another kind", "one for another", "one more shard"],
 )
-def test_moves(running: dict[str, str], wanted: dict[str, str], end: list[str], begin: list[str]) -> None:
+def test_moves(
+    running: dict[Shard, str], wanted: dict[Shard, str], end: list[Shard], begin: list[Shard]
+) -> None:
     assert moves(running, wanted) == (end, begin)
 
 

@@ -53,6 +53,7 @@ async def test_a_channel_is_added_shown_and_listed(admin_api: httpx.AsyncClient)
         "config": CONFIG,
         "max_attempts": 3,
         "on_unknown": "resend",
+        "shards": 1,
         "version": 1,
         "updated_at": added.json()["updated_at"],
     }
@@ -84,6 +85,9 @@ async def test_a_name_that_is_taken_is_a_conflict(admin_api: httpx.AsyncClient) 
         ({"max_attempts": "3"}, "max_attempts", "valid integer"),
         ({"enabled": "yes"}, "enabled", "valid boolean"),
         ({"on_unknown": "drop"}, "on_unknown", "'resend' or 'hold'"),
+        ({"shards": 3}, "shards", "should be 1, 2, 4, 8, 16, 32 or 64"),
+        ({"shards": True}, "shards", "should be 1, 2"),
+        ({"shards": 2, "config": {"url": "https://x.example/", "ordered": True}}, "shards", "must be 1 where"),
         ({"colour": "red"}, "colour", "is not known here; known are name, kind, config"),
         ({"config": []}, "config", "valid dictionary"),
         ({"config": {"url": "http://user:pw@x/"}}, "config.url", "must not be written into a config"),
@@ -150,6 +154,39 @@ async def test_a_change_keeps_the_rules(admin_api: httpx.AsyncClient) -> None:
     assert [broken(answer)[0][0] for answer in answers] == ["config.url", "config", "name", "kind"]
 
 
+async def test_a_channel_is_cut_into_shards_and_put_together_again(
+    admin_api: httpx.AsyncClient, admin: Connection
+) -> None:
+    async def told() -> tuple[int, ...]:
+        row = await admin.fetchrow("SELECT shards, readable FROM notify.shards WHERE channel = 'email'")
+        return tuple(row or ())
+
+    cut = await admin_api.patch("/v1/channels/email", json={"shards": 4}, headers={"If-Match": '"1"'})
+    assert (cut.json()["shards"], cut.json()["version"], await told()) == (4, 2, (4, 4))
+    late = await admin_api.patch("/v1/channels/email", json={"shards": 8}, headers={"If-Match": '"1"'})
+    problem(late, 412, "precondition-failed")
+    other = await admin_api.patch("/v1/channels/email", json={"enabled": False}, headers=ANY)
+    assert other.json()["shards"] == 4, "left out, it stays"
+    assert (await admin_api.get("/v1/channels/email")).json()["shards"] == 4
+    whole = await admin_api.patch("/v1/channels/email", json={"shards": 1}, headers=ANY)
+    assert (whole.json()["shards"], await told()) == (1, (1, 1))
+    acts = await admin.fetch(
+        "SELECT detail->'before'->'shards', detail->'after'->'shards' FROM notify.audit_log ORDER BY id"
+    )
+    assert [tuple(act) for act in acts] == [("1", "4"), ("4", "4"), ("4", "1")]
+
+
+async def test_what_is_sharded_is_not_ordered(admin_api: httpx.AsyncClient) -> None:
+    await admin_api.post("/v1/channels", json=NEW | {"shards": 4})
+    path, ordered = "/v1/channels/billing-hooks", CONFIG | {"ordered": True}
+    ((field, _),) = broken(await admin_api.patch(path, json={"config": ordered}, headers=ANY))
+    assert field == "shards"
+    both = await admin_api.patch(path, json={"config": ordered, "shards": 1}, headers=ANY)
+    assert both.status_code == 200
+    ((field, _),) = broken(await admin_api.patch(path, json={"shards": 2}, headers=ANY))
+    assert field == "shards"
+
+
 @pytest.mark.parametrize("name", ["nothing", "%00", "a%2Fb", "é"])
 async def test_one_that_is_not_there_is_not_found(admin_api: httpx.AsyncClient, name: str) -> None:
     path = f"/v1/channels/{name}"
@@ -177,6 +214,8 @@ USES = [
     "INSERT INTO notify.notifications_failed (channel, error_class, reason) VALUES ('billing-hooks', 'x', 'y')",
     "INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, rows, bytes, max_id)"
     """ VALUES (1, 1, pg_current_snapshot(), '{"billing-hooks.bulk": "1-1"}', 1, 1, 1)""",
+    "INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, rows, bytes, max_id)"
+    """ VALUES (1, 1, pg_current_snapshot(), '{"billing-hooks.3": "1-1"}', 1, 1, 1)""",
     "INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, behind, rows, bytes, max_id)"
     " VALUES (1, 1, pg_current_snapshot(), '{}', '{billing-hooks}', 1, 1, 1)",
 ]

@@ -34,10 +34,24 @@ class Audit:
     # What should be where
 
     def streams_of(self, row: Row) -> list[str]:
-        return [self.keys.stream(channel, row.priority) for channel in row.channels]
+        """By the tick that made it part of the log, whatever channels want now."""
+        tick = self.tick_of.get(row.id)
+        shards = {channel: tick.shards.get(channel, 1) if tick else 1 for channel in row.channels}
+        return [self.keys.stream(each, row.priority, row.shard(shards[each])) for each in row.channels]
+
+    def readable(self, stream: str) -> bool:
+        """Whether those who go by notify.shards know of it."""
+        place = self.keys.place(stream)
+        return place.shard < max(self.postgres.shards[place.channel], *self.postgres.placed(place.channel), 1)
+
+    def elsewhere(self, row: Row, stream: str) -> list[str]:
+        """Streams of other shards of this channel which have it, too."""
+        kin = self.keys.place(stream)[:2]
+        others = (name for name in self.redis.streams if name != stream and self.keys.place(name)[:2] == kin)
+        return [name for name in others if row.id in [each for _, each in self.redis.get(name).log]]
 
     def settled(self, row: Row, stream: str) -> bool:
-        return (row.id, self.keys.channel_and_priority(stream)[0]) in self.postgres.settled
+        return (row.id, self.keys.place(stream).channel) in self.postgres.settled
 
     def wanted(self, stream: str) -> list[Row]:
         """Committed, of this stream, and not settled."""
@@ -96,6 +110,10 @@ class Audit:
         self.demand("P3", entry_id == first, f"row {row.id} of {stream} was {first} and is {entry_id} now")
         there = [self.rows[each] for _, each in before.log if each != OUTSIDE]
         self.demand("P2", row not in there, f"row {row.id} is in {stream} twice")
+        self.demand("I8", self.readable(stream), f"row {row.id} comes into {stream}, which nobody reads")
+        others = self.elsewhere(row, stream)
+        self.demand("P2", not others, f"row {row.id} comes into {stream} and is in {others} already")
+        self.demand("P2", stream in self.streams_of(row), f"row {row.id} does not belong into {stream}")
         later = [r.id for r in there if r.connection == row.connection and r.serial > row.serial]
         self.demand("P4", not later, f"row {row.id} comes after {later} of its own connection in {stream}")
 
@@ -115,6 +133,7 @@ class Audit:
         for name, stream in self.redis.streams.items():
             if not stream.usable or any(row == OUTSIDE for _, row in stream.log):
                 continue
+            self.demand("I8", not stream.entries or self.readable(name), f"nobody reads {name}")
             there = {row for _, row in stream.log}
             for row in self.wanted(name):
                 tick = self.tick_of.get(row.id)

@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.relay.model.postgres import CHANNELS
 from tests.relay.model.redis import Redis
 from tests.relay.model.scheduler import Outcome, Process
 from tests.relay.model.world import QUICK_ROWS, World, in_relay, taken_out
 
 CONNECTIONS = st.integers(0, 3)
 PICKS = st.integers(0, 5)
-MOMENTS = ("look", "insert_tick", "look_and_tick", "append", "state", "unsettled_rows")
+MOMENTS = ("look", "insert_tick", "look_and_tick", "append", "state", "unsettled_rows", "placement")
 # Channels, priority, size and number of attempts of a row.
 Shape = tuple[list[str], str, int, int]
 SHAPES = st.tuples(
@@ -77,6 +78,11 @@ class RelayMachine(RuleBasedStateMachine):
             self.postgres.savepoint(connection)
         elif connection in self.postgres.open and self.postgres.open[connection].savepoints:
             self.postgres.roll_back_to_savepoint(connection)
+
+    @rule(channel=st.sampled_from(CHANNELS), shards=st.sampled_from([1, 2, 4]))
+    def reshard(self, channel: str, shards: int) -> None:
+        """Somebody wants more streams, or fewer. Each relay hears of it when it verifies, or loads."""
+        self.postgres.shards[channel] = shards
 
     # Relays
 

@@ -5,7 +5,7 @@ statement does at read committed: with the snapshot of that instant.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +33,7 @@ BLOCK = (
     4  # ids a block: fewer than Postgres puts into one, more than a page of the model's short streams holds
 )
 CHANNELS = ["a", "b"]
+USERS = 4  # as many slots as the model has at most
 FIRST_XID, OLD = 700, datetime(2000, 1, 1, tzinfo=UTC)  # every row is older than any retention
 
 
@@ -49,6 +50,13 @@ class Row:
     connection: int
     serial: int
 
+    def shard(self, shards: int) -> int:
+        """As notify.shard_of of its user: neighbours are of different ones."""
+        return self.id % USERS & (shards - 1)
+
+    def slot(self, slots: int, sharded: Iterable[str]) -> int:
+        return self.shard(slots) if slots > 1 and set(self.channels) & set(sharded) else 0
+
     def record(self) -> Record:
         return Record(
             id=self.id, xid=self.xid, channels=" ".join(self.channels), priority=self.priority,
@@ -56,24 +64,25 @@ class Row:
         )  # fmt: skip
 
 
-def blocks_of(rows: Iterable[Row]) -> Records:
+def blocks_of(rows: Iterable[Row], slots: int, sharded: list[str]) -> Records:
     """As the statements' columns {blocks}, and the bytes that look adds."""
-    blocks: dict[tuple[int, str, str, int], list[Row]] = {}
+    blocks: dict[tuple[int, str, str, int, int], list[Row]] = {}
     for row in sorted(rows, key=lambda row: row.id):
-        kind = row.id // BLOCK, " ".join(row.channels), row.priority, row.attempt
+        slot = row.slot(slots, sharded)
+        kind = row.id // BLOCK, " ".join(row.channels), row.priority, row.attempt, slot
         blocks.setdefault(kind, []).append(row)
     return [
         Record(
             first=of_one[0].id, last=of_one[-1].id, channels=channels, priority=priority, attempt=attempt,
-            rows=len(of_one), lines="".join(f"{row.id} {row.id}\n" for row in of_one).encode(),
+            slot=slot, rows=len(of_one), lines="".join(f"{row.id} {row.id}\n" for row in of_one).encode(),
             produced=len(of_one), bytes=sum(row.size for row in of_one),
         )
-        for (_, channels, priority, attempt), of_one in blocks.items()
+        for (_, channels, priority, attempt, slot), of_one in blocks.items()
     ]  # fmt: skip
 
 
 NO_BLOCK = dict.fromkeys(
-    ("first", "last", "channels", "priority", "attempt", "rows", "lines", "produced", "bytes")
+    ("first", "last", "channels", "priority", "attempt", "slot", "rows", "lines", "produced", "bytes")
 )
 
 
@@ -100,11 +109,14 @@ class TickRow:
     bytes: int
     max_id: int
     floor: int
+    placement: int | None
+    shards: Mapping[str, int]  # of its placement
 
     def record(self) -> Record:
         return Record(
             no=self.no, ms=self.ms, snapshot=str(self.snapshot), tops=json.dumps(self.tops),
             behind=sorted(self.behind), solo=self.solo, rows=self.rows, bytes=self.bytes, floor=self.floor,
+            placement=self.placement, shards=json.dumps(self.shards),
         )  # fmt: skip
 
 
@@ -124,6 +136,9 @@ class Postgres:
         self.settled: set[tuple[int, str]] = set()  # (row, channel) with a delivery in a final state
         self.ticks: dict[int, TickRow] = {}
         self.ranges: list[tuple[int, int]] = [(0, partition_rows)]
+        self.shards = dict.fromkeys(CHANNELS, 1)  # what channels want
+        self.placements: dict[int, dict[str, int]] = {}
+        self.placements_made = 0
         self.flag = 2
         self.lease: tuple[str, int, float] | None = None  # holder, epoch, until
         self.on_tick: Callable[[TickRow], None] = lambda _: None
@@ -186,7 +201,9 @@ class Postgres:
 
     # The relay's statements: the log
 
-    def look(self, xmax: int, xip: list[int], rows: int, size: int, floor: int) -> Records:
+    def look(  # noqa: PLR0917 - the statement's parameters
+        self, slots: int, sharded: list[str], xmax: int, xip: list[int], rows: int, size: int, floor: int
+    ) -> Records:
         single, total = set(xip), 0
         above = [row for row in self.of(lambda x: x >= xmax or x in single) if row.id > floor]
         found = [row for row in above if row.xid >= xmax][:rows] + [row for row in above if row.xid < xmax][
@@ -199,31 +216,35 @@ class Postgres:
                 total += row.size
         all_read = len(kept) < rows and total <= size
         oldest, newest = (kept[0].xid, kept[-1].xid) if kept else (None, None)
-        blocks = blocks_of(row for row in kept if all_read or row.xid != newest)
+        blocks = blocks_of((row for row in kept if all_read or row.xid != newest), slots, sharded)
         edge = {
             "seen": str(self.snapshot()), "found": len(kept), "size": total, "oldest": oldest, "newest": newest
         }  # fmt: skip
         return [Record(**block.columns, **edge) for block in blocks] or [Record(**NO_BLOCK, **edge)]
 
-    def tick_rows(self, from_xid: int, to_xid: int, xip: list[int], snapshot: str, floor: int) -> Records:
+    def tick_rows(  # noqa: PLR0917 - the statement's parameters
+        self, slots: int, sharded: list[str], from_xid: int, to_xid: int, xip: list[int], snapshot: str,
+        floor: int,
+    ) -> Records:  # fmt: skip
         rows = self.between(from_xid, to_xid, xip, snapshot)
-        return blocks_of(row for row in rows if row.id > floor)
+        return blocks_of((row for row in rows if row.id > floor), slots, sharded)
 
-    def solo_rows(self, xid: int, after_id: int, limit: int) -> Records:
-        return blocks_of([row for row in self.of(lambda x: x == xid) if row.id > after_id][:limit])
+    def solo_rows(self, slots: int, sharded: list[str], xid: int, after_id: int, limit: int) -> Records:
+        rows = [row for row in self.of(lambda x: x == xid) if row.id > after_id]
+        return blocks_of(rows[:limit], slots, sharded)
 
     def solo_top(self, xid: int) -> Records:
         return [Record(max=max(row.id for row in self.of(lambda x: x == xid)))]
 
     def unsettled_rows(  # noqa: PLR0917 - the statement's parameters
         self, from_xid: int, to_xid: int, xip: list[int], snapshot: str,
-        channel: str, priority: str, after_id: int, limit: int,
+        channel: str, priority: str, after_id: int, limit: int, shards: int, shard: int,
     ) -> Records:  # fmt: skip
         rows = [
             row
             for row in self.between(from_xid, to_xid, xip, snapshot)
             if channel in row.channels and row.priority == priority and row.id > after_id
-            and (row.id, channel) not in self.settled
+            and (row.id, channel) not in self.settled and row.shard(shards) == shard
         ]  # fmt: skip
         return [row.record() for row in sorted(rows, key=lambda row: row.id)[:limit]]
 
@@ -241,21 +262,24 @@ class Postgres:
 
     def insert_tick(  # noqa: PLR0917 - the statement's parameters
         self, no: int, after_ms: int, snapshot: str, tops: str, behind: list[str],
-        solo: int | None, rows: int, size: int, max_id: int, floor: int,
+        solo: int | None, rows: int, size: int, max_id: int, floor: int, placement: int | None,
     ) -> Records:  # fmt: skip
         ms = max(after_ms + 1, self.clock_ms)
         if any(tick.no >= no or tick.ms == ms for tick in self.ticks.values()):
             return []
-        at = Snapshot.parse(snapshot)
-        tick = TickRow(no, ms, at, json.loads(tops), frozenset(behind), solo, rows, size, max_id, floor)
+        if placement is not None and placement not in self.placements:
+            raise asyncpg.ForeignKeyViolationError("placement")
+        at, shards = Snapshot.parse(snapshot), self.placements[placement] if placement is not None else {}
+        rest = solo, rows, size, max_id, floor, placement, shards
+        tick = TickRow(no, ms, at, json.loads(tops), frozenset(behind), *rest)
         self.on_tick(tick)
         self.ticks[no] = tick
         self.take_one_xid()
         return [Record(ms=ms)]
 
     def look_and_tick(  # noqa: PLR0917 - the statement's parameters
-        self, no: int, after_ms: int, xmax: int, xip: list[int], tops: str, behind: list[str],
-        floor: int, rows: int, size: int,
+        self, slots: int, sharded: list[str], no: int, after_ms: int, xmax: int, xip: list[int], tops: str,
+        behind: list[str], floor: int, rows: int, size: int, placement: int | None,
     ) -> Records:  # fmt: skip
         single, seen = set(xip), self.snapshot()
         found = [row for row in self.of(lambda x: x >= xmax or x in single) if row.id > floor]
@@ -265,11 +289,11 @@ class Postgres:
         if fits:
             max_id = max(row.id for row in found)
             made = self.insert_tick(
-                no, after_ms, str(seen), tops, behind, None, len(found), total, max_id, floor
+                no, after_ms, str(seen), tops, behind, None, len(found), total, max_id, floor, placement
             )
         ms = made[0]["ms"] if made else None
         edge = {"seen": str(seen), "found": len(found), "size": total, "fits": fits, "ms": ms}
-        blocks = blocks_of(found) if made else []
+        blocks = blocks_of(found, slots, sharded) if made else []
         return [Record(**block.columns, **edge) for block in blocks] or [Record(**NO_BLOCK, **edge)]
 
     def take_one_xid(self) -> int:
@@ -280,8 +304,33 @@ class Postgres:
     def ticks_from(self, no: int, limit: int) -> Records:
         return [tick.record() for tick in self.in_order() if tick.no >= no - 1][:limit]
 
-    def channel_names(self) -> Records:
-        return [Record(name=name) for name in CHANNELS]
+    # Shards (db/sql/shards.sql)
+
+    def of_channels(self) -> Records:
+        return [
+            Record(channel=name, shards=wanted, readable=max([wanted, *self.placed(name)]))
+            for name, wanted in self.shards.items()
+        ]
+
+    def placed(self, channel: str) -> list[int]:
+        return [shards.get(channel, 1) for shards in self.placements.values()]
+
+    def placement(self, shards: str) -> Records:
+        wanted = json.loads(shards)
+        self.take_one_xid()
+        for number, known in self.placements.items():
+            if known == wanted:
+                return [Record(no=number)]
+        self.placements_made += 1
+        self.placements[self.placements_made] = wanted
+        return [Record(no=self.placements_made)]
+
+    def drop_placements(self, current: int | None) -> Records:
+        used = {current, *(tick.placement for tick in self.ticks.values())}
+        gone = self.placements.keys() - used
+        for number in gone:
+            del self.placements[number]
+        return [Record(no=number) for number in gone]
 
     def tick_at(self, ms: int) -> Records:
         return [Record(no=tick.no, ms=tick.ms) for tick in self.in_order() if tick.ms <= ms][-1:]

@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from db import relay as sql
+from db import shards
 from db.pool import OUTAGES
 from outbox.nodes import Nodes
 from outbox.settings import Settings
@@ -29,7 +30,7 @@ from tests.relay.model.loop import StillLoop
 from tests.relay.model.postgres import Postgres, Record, Records
 from tests.relay.model.redis import Redis
 
-NAMES = {text: name for name, text in sql.SQL.items()}
+NAMES = {text: name for name, text in (sql.SQL | shards.SQL).items()}
 FLAGS = {sql.SQL["set_flag"].replace("$1", str(value)): value for value in (1, 2)}
 CLIENT = Nodes("redis://model")  # what build() wants; nothing is ever asked of it
 CURRENT: ContextVar["Process"] = ContextVar("process")

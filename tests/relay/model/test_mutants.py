@@ -4,8 +4,9 @@ A mutant changes the relay, or the one thing it relies on, in one place. The run
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -16,17 +17,22 @@ from redis.exceptions import RedisError
 
 import relay.catch_up
 import relay.entries
+import relay.ledger
 import relay.quick
 import relay.relay
+import relay.reshard
 import relay.ship
 from db import relay as sql
 from db.pool import Connection
+from db.shards import Shards
 from outbox.service import Step, Stop, wait
 from outbox.streams import Keys
-from relay.entries import Block, Page, Row, StreamId, by_stream
+from relay.catch_up import Chunk
+from relay.entries import Block, Page, Row, StreamId, Tick, by_stream
 from relay.floor import Floor
 from relay.ledger import Ledger
 from relay.look import look
+from relay.placement import UNSHARDED, Placement, next_placement
 from relay.quick import Made
 from relay.ship import Blocks, Job, Shipper
 from relay.snapshot import Snapshot, Xid
@@ -119,14 +125,16 @@ async def quick_snapshot_from_before(
     found = await look(conn, base, ledger.floor.prove(base))
     made = await quick(conn, ledger, keys, base)
     blocks = found.part.blocks if found.part else []
-    return made and made._replace(streams=by_stream(blocks, keys))
+    return made and made._replace(streams=by_stream(blocks, keys, ledger.placement))
 
 
 async def quick_however_many(
-    conn: Connection, head: sql.TickHead, xmax: int, xip: Iterable[int], rows: int, size: int
+    conn: Connection, head: sql.TickHead, wanted: sql.Wanted, slots: sql.Slots
 ) -> Any:
     """The tick is made, and no more blocks come with it than there may be rows; one says what was found."""
-    return (await sql_quick(conn, head, xmax, xip, 2**31, 2**31))[: max(rows, 1)]
+    return (await sql_quick(conn, head, replace(wanted, rows=2**31, size=2**31), slots))[
+        : max(wanted.rows, 1)
+    ]
 
 
 sql_look = sql.look
@@ -137,14 +145,14 @@ async def snapshot_after_rows(*args: Any) -> Any:
     return [Record(**{**record, "seen": later[0]["seen"]}) for record in found]
 
 
-async def without_late_commits(conn: Connection, xmax: int, _: object, *rest: int) -> Any:
-    return await sql_look(conn, xmax, [], *rest)
+async def without_late_commits(conn: Connection, wanted: sql.Wanted, slots: sql.Slots) -> Any:
+    return await sql_look(conn, replace(wanted, xip=[]), slots)
 
 
 async def quick_without_late_commits(
-    conn: Connection, head: sql.TickHead, xmax: int, _: object, *rest: int
+    conn: Connection, head: sql.TickHead, wanted: sql.Wanted, slots: sql.Slots
 ) -> Any:
-    return await sql_quick(conn, head, xmax, [], *rest)
+    return await sql_quick(conn, head, replace(wanted, xip=[]), slots)
 
 
 locate = relay.catch_up.locate
@@ -157,6 +165,27 @@ async def one_tick_late(conn: Connection, shipper: Shipper, stream: str, top: St
 
 async def all_is_droppable(_: Connection, __: Shipper, ledger: Ledger) -> Droppable:
     return Droppable(ledger.snapshot, 2**63 - 1)
+
+
+def not_remembered(_: object) -> Placement:
+    return UNSHARDED
+
+
+async def heeded_at_once(conn: Connection, __: Shipper, ledger: Ledger) -> None:
+    """What was looked for by the old number becomes a tick of the new one."""
+    ledger.placement, _ = await next_placement(conn)
+
+
+chunk_of = relay.catch_up.chunk_of
+
+
+def by_the_last_number(ticks: list[Tick], first: int, _: str, rows: int, size: int) -> Chunk | None:
+    return chunk_of(ticks, first, "no channel of that name", rows, size)
+
+
+def out_of_use(keys: Keys, streams: Iterable[str], channels: Mapping[str, Shards]) -> list[str]:
+    places = [(stream, keys.place(stream)) for stream in streams]
+    return [stream for stream, place in places if place.shard >= channels[place.channel].shards]
 
 
 async def always(*_: object) -> bool:
@@ -206,6 +235,22 @@ RELAY_MUTANTS: dict[str, tuple[type[Redis], list[tuple[object, str, object]]]] =
     ),
     "a refill begins one tick late": (Redis, [(relay.catch_up, "locate", one_tick_late)]),
     "old partitions go whatever the streams hold": (Redis, [(relay.relay, "verify", all_is_droppable)]),
+    "nobody remembers by how many shards a tick was made": (
+        Redis,
+        [(relay.ledger, "placement_of", not_remembered)],
+    ),
+    "another number of shards holds for what was looked for already": (
+        Redis,
+        [(relay.relay, "heed", heeded_at_once)],
+    ),
+    "a refill takes all ticks for what the last one was": (
+        Redis,
+        [(relay.catch_up, "chunk_of", by_the_last_number)],
+    ),
+    "a shard's stream goes as soon as nothing new is put into it": (
+        Redis,
+        [(relay.reshard, "outlived", out_of_use)],
+    ),
 }
 
 

@@ -135,7 +135,7 @@ class World:
         """A worker is done with an entry; it may die before it deletes it."""
         entries = self.redis.get(name).entries
         _, row = entries[index % len(entries)]
-        self.postgres.settled.add((row, SETTINGS.keys.channel_and_priority(name)[0]))
+        self.postgres.settled.add((row, SETTINGS.keys.place(name).channel))
         if delete:
             self.redis.remove(name, first=index % len(entries))
 
