@@ -24,8 +24,8 @@ $(STAMP): $(ROOT)pyproject.toml $(ROOT)requirements/dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e $(ROOT)
 	@touch $(STAMP)
 
-up: install  ## start everything (compose with a Docker engine, embedded servers without) and follow the logs
-	@exec $(BIN)/outbox up
+up: install  ## start everything (compose with a Docker engine, embedded servers without) and follow the logs (WATCH=1: Prometheus and Grafana, too)
+	@exec $(BIN)/outbox up $(if $(WATCH),--watch)
 
 down: install  ## stop what `make up` started; data stays
 	@exec $(BIN)/outbox down
