@@ -104,6 +104,6 @@ $(PEERS)/.installed: $(wildcard $(ROOT)bench/requirements/*.lock $(ROOT)bench/re
 	@touch $@
 
 lock: install  ## write the lock files anew from pyproject.toml (needs uv)
-	@cd $(ROOT) && for l in "dev --all-extras" "runtime" "local --extra=mailsink --extra=doubles"; do set -- $$l; \
-	  uv pip compile pyproject.toml $$2 --generate-hashes --no-header --no-emit-index-url --no-annotate \
-	    --universal --python-version 3.11 --quiet -o requirements/$$1.lock; done
+	@cd $(ROOT) && for l in "dev --all-extras" "runtime" "local --extra=mailsink --extra=doubles"; do set -- $$l; name=$$1; shift; \
+	  uv pip compile pyproject.toml "$$@" --generate-hashes --no-header --no-emit-index-url --no-annotate \
+	    --universal --python-version 3.11 --quiet -o requirements/$$name.lock; done
