@@ -9,7 +9,7 @@ PEERS := $(ROOT)bench/.venv
 JS    := $(ROOT)clients/js
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test check format lint types arrows matrix mta fuzz client chromium chaos channels soak bench peers lock
+.PHONY: help install up down logs reset test test-docker check format lint types arrows matrix mta fuzz client chromium chaos channels soak bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -69,6 +69,10 @@ chromium:  ## the browser of the browser tests (root on Debian; installs chromiu
 
 matrix: install  ## the tests of the road on every PostgreSQL and Redis that is here, a cluster among them (ARGS=tests/relay …)
 	@cd $(ROOT) && $(BIN)/python -m tests.matrix $(ARGS)
+
+test-docker: install  ## both compose stacks on a real engine, each container killed under load, then all restarted one by one (minutes)
+	@cd $(ROOT) && $(BIN)/python -m pytest -q -n 0 tests/docker/real_stack.py tests/docker/real_production.py
+	@cd $(ROOT) && $(BIN)/python -m bench.stack && $(BIN)/python -m bench.stack --rolling
 
 mta: install  ## e-mail through a real Postfix, bounces and all (root on Debian; installs postfix and curl where missing)
 	@command -v postfix >/dev/null && command -v curl >/dev/null || { echo "installing postfix and curl …"; \

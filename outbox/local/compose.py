@@ -50,7 +50,7 @@ PORTS = {
 WATCH = "watch"  # the profile of Prometheus and Grafana
 ASKED = ("up", "logs", "stop", "down")
 PROBE_SECONDS = 5.0
-START_SECONDS = 180  # until all are healthy, once the image is built
+START_SECONDS = 300  # until all are healthy, once the image is built
 
 
 def usable() -> bool:
