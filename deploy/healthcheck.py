@@ -38,11 +38,8 @@ def ask(port: int) -> str:
     return answer.decode("utf-8", "replace")
 
 
-def main() -> int:
-    with open("/proc/1/cmdline") as file:  # noqa: PTH123 - pathlib takes longer to import than all the rest
-        port = port_of(file.read().split("\0"))
-    if not port:
-        return 0
+def check(port: int) -> int:
+    """The exit code."""
     try:
         answer = ask(port)
     except OSError as error:
@@ -50,6 +47,12 @@ def main() -> int:
         return 1
     print(answer.rpartition("\r\n\r\n")[2])  # noqa: T201
     return 0 if answer.partition("\r\n")[0].split(" ")[1:2] == ["200"] else 1
+
+
+def main() -> int:
+    with open("/proc/1/cmdline") as file:  # noqa: PTH123 - pathlib takes longer to import than all the rest
+        port = port_of(file.read().split("\0"))
+    return check(port) if port else 0
 
 
 if __name__ == "__main__":
