@@ -86,6 +86,12 @@ class Run:
         await asyncio.sleep(self.down_seconds)
         await self.containers.start(service)
 
+    async def hurt_all(self, services: list[str], rest_seconds: float) -> None:
+        """In turn, with time between them for what was held up."""
+        for service in services:
+            await self.note(service, self.hurt(service))
+            await asyncio.sleep(rest_seconds)
+
     async def settle(self) -> None:
         """Until everything has arrived, or nothing has for a while."""
         self.connection = await evidence.connect(self.containers)  # Postgres was among the killed
@@ -133,8 +139,7 @@ async def staged(asked: argparse.Namespace, folder: Path) -> Report:
             if asked.rolling:
                 await run.note("all, one by one", containers.restart_all())
             else:
-                for service in asked.only or await containers.services():
-                    await run.note(service, run.hurt(service))
+                await run.hurt_all(asked.only or await containers.services(), asked.rest)
         return await judged(run, folder)
     finally:
         containers.down()
@@ -147,6 +152,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rate", type=float, default=20, help="notifications a second")
     parser.add_argument("--down", type=float, default=4, help="seconds that a killed container stays down")
+    parser.add_argument("--rest", type=float, default=10, help="seconds until the next one is killed")
     parser.add_argument("--only", type=lambda text: text.split(","), help="services, in this order")
     return parser.parse_args()
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bench.channels.audit import Delivery
 
-AFTERWARDS_SECONDS = 5  # after it is healthy again: what waited for it comes now
+USUAL_SECONDS = 2  # between two deliveries of a channel while nothing happens, at most
 
 
 class Arrived(NamedTuple):
@@ -45,8 +45,9 @@ class Arrivals:
     created: list[tuple[float, float]] = field(default_factory=list)  # and how long it took
 
     def longest(self, since: float, until: float) -> float:
-        """Between two deliveries, of which the later comes after `since` and the earlier before `until`."""
-        first = max(0, bisect_left(self.settled, since) - 1)
+        """Between two deliveries, the earlier of them the last before `since` or one until `until`. What began
+        well before is somebody else's doing."""
+        first = bisect_left(self.settled, since - USUAL_SECONDS)
         last = bisect_right(self.settled, until) + 1
         return max((b - a for a, b in pairwise(self.settled[first:last])), default=0.0)
 

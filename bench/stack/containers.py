@@ -40,7 +40,11 @@ class Containers:
 
     def down(self) -> None:
         if compose.started(self.state):
-            compose.call(self.state, "--profile", compose.WATCH, "down", "--volumes", "--timeout", "5")
+            line = compose.command(
+                self.state, "--profile", compose.WATCH, "down", "--volumes", "--timeout", "5"
+            )
+            known = compose.environment(self.state)
+            subprocess.run(line, cwd=PROJECT, env=known, check=False, capture_output=True)
 
     async def call(self, *words: str) -> bytes:
         """`docker compose …`, quietly. Raises RuntimeError with what it said."""

@@ -60,6 +60,7 @@ def test_the_longest_silence_of_any_channel_counts() -> None:
     assert found.seconds == pytest.approx(10.9, abs=0.01)
     assert found.slowest == pytest.approx(10.1, abs=0.01)
     assert gap(by_channel(steady), 102, 111).seconds == pytest.approx(1.0)
+    assert gap(arrivals, 105, 111).seconds == pytest.approx(1.0), "that silence began with another fault"
     assert gap({}, 1, 2) == Gap()
 
 
