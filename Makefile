@@ -9,7 +9,7 @@ PEERS := $(ROOT)bench/.venv
 JS    := $(ROOT)clients/js
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test check format lint types arrows matrix mta fuzz client chromium helm systemd chaos channels soak bench peers lock
+.PHONY: help install up down logs reset test test-docker check format lint types arrows matrix mta fuzz client chromium helm systemd chaos channels soak bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -24,8 +24,8 @@ $(STAMP): $(ROOT)pyproject.toml $(ROOT)requirements/dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e $(ROOT)
 	@touch $(STAMP)
 
-up: install  ## start everything (compose with a Docker engine, embedded servers without) and follow the logs
-	@exec $(BIN)/outbox up
+up: install  ## start everything (compose with a Docker engine, embedded servers without) and follow the logs (WATCH=1: Prometheus and Grafana, too)
+	@exec $(BIN)/outbox up $(if $(WATCH),--watch)
 
 down: install  ## stop what `make up` started; data stays
 	@exec $(BIN)/outbox down
@@ -78,6 +78,10 @@ systemd:  ## systemd-analyze, which tests/deploy checks the units with (root on 
 matrix: install  ## the tests of the road on every PostgreSQL and Redis that is here, a cluster among them (ARGS=tests/relay …)
 	@cd $(ROOT) && $(BIN)/python -m tests.matrix $(ARGS)
 
+test-docker: install  ## both compose stacks on a real engine, each container killed under load, then all restarted one by one (minutes)
+	@cd $(ROOT) && $(BIN)/python -m pytest -q -n 0 tests/docker/real_stack.py tests/docker/real_production.py
+	@cd $(ROOT) && $(BIN)/python -m bench.stack && $(BIN)/python -m bench.stack --rolling
+
 mta: install  ## e-mail through a real Postfix, bounces and all (root on Debian; installs postfix and curl where missing)
 	@command -v postfix >/dev/null && command -v curl >/dev/null || { echo "installing postfix and curl …"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends postfix curl >/dev/null; }
@@ -112,6 +116,6 @@ $(PEERS)/.installed: $(wildcard $(ROOT)bench/requirements/*.lock $(ROOT)bench/re
 	@touch $@
 
 lock: install  ## write the lock files anew from pyproject.toml (needs uv)
-	@cd $(ROOT) && for l in "dev --all-extras" "runtime --extra=tracing" "local --extra=mailsink --extra=doubles"; do set -- $$l; \
-	  uv pip compile pyproject.toml $$2 --generate-hashes --no-header --no-emit-index-url --no-annotate \
-	    --universal --python-version 3.11 --quiet -o requirements/$$1.lock; done
+	@cd $(ROOT) && for l in "dev --all-extras" "runtime --extra=tracing" "local --extra=mailsink --extra=doubles"; do set -- $$l; name=$$1; shift; \
+	  uv pip compile pyproject.toml "$$@" --generate-hashes --no-header --no-emit-index-url --no-annotate \
+	    --universal --python-version 3.11 --quiet -o requirements/$$name.lock; done
