@@ -155,7 +155,7 @@ async def test_a_client_that_is_replaced_ends_with_what_is_under_way(tmp_path: P
 
         server.acts = [wait]
         slow = asyncio.create_task(ask(client, 5))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await come.wait()
         (line,) = client._lines
         await client.close()
