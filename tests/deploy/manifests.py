@@ -41,8 +41,8 @@ def schema_of(kind: str, api: str, version: str) -> Draft202012Validator:
 @cache
 def definitions(version: str) -> Registry[Any]:
     shared = json.loads((SCHEMAS / f"v{version}.0-local-strict" / "_definitions.json").read_text())
-    registry: Registry[Any] = Registry()
-    return registry.with_resource(shared["$id"], Resource.from_contents(shared))
+    found: Registry[Any] = Registry().with_resource(shared["$id"], Resource.from_contents(shared))
+    return found
 
 
 def name_of(manifest: Manifest) -> str:
