@@ -61,9 +61,9 @@ def helm(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([binary(), *words], capture_output=True, text=True, check=False)
 
 
-def rendered(*words: str) -> list[dict[str, Any]]:
+def rendered(*words: str, chart: Path = CHART) -> list[dict[str, Any]]:
     """What the chart makes of these options, as a release `outbox`. Raises ValueError with what helm says."""
-    ran = helm("template", "outbox", str(CHART), *words)
+    ran = helm("template", "outbox", str(chart), *words)
     if ran.returncode:
         raise ValueError(ran.stderr)
     return [made for made in yaml.safe_load_all(ran.stdout) if made]

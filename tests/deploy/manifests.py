@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import typer.main
 from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
 
 from outbox.cli import app
 from outbox.settings import Settings
 
 Manifest = dict[str, Any]
+SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
 CRDS = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parent / "crds").glob("*.json")}
 # What a channel's config, or a part of a deployment that is not ours, names: no setting of ours.
 OTHERS = {"SMTP_URL", "REDIS_PASSWORD", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "SENDGRID_API_KEY"}
@@ -23,7 +26,23 @@ def refuse_odd(manifest: Manifest, version: str) -> None:
     if manifest["kind"] in CRDS:
         Draft202012Validator(CRDS[manifest["kind"]]).validate(manifest)
     else:
-        kubernetes_validate.validate(manifest, version, strict=True)
+        schema_of(manifest["kind"], manifest["apiVersion"], version).validate(manifest)
+
+
+@cache
+def schema_of(kind: str, api: str, version: str) -> Draft202012Validator:
+    """The strict one: a field that Kubernetes does not know is refused. kubernetes_validate reads it anew each time."""
+    group, _, number = api.rpartition("/")
+    name = "-".join(part for part in (kind.lower(), group.partition(".")[0], number) if part)
+    schema = json.loads((SCHEMAS / f"v{version}.0-local-strict" / f"{name}.json").read_text())
+    return Draft202012Validator(schema, registry=definitions(version))
+
+
+@cache
+def definitions(version: str) -> Registry[Any]:
+    shared = json.loads((SCHEMAS / f"v{version}.0-local-strict" / "_definitions.json").read_text())
+    found: Registry[Any] = Registry().with_resource(shared["$id"], Resource.from_contents(shared))
+    return found
 
 
 def name_of(manifest: Manifest) -> str:

@@ -1,13 +1,18 @@
 """The chart, rendered: valid for the oldest and the newest Kubernetes it names, and true of the program it starts."""
 
 import re
+import shutil
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from jsonschema import ValidationError
 
 from outbox.settings import Settings
 from tests.deploy.doors import PROBES, refuse_wrong_doors
-from tests.deploy.helm import CHART, helm, rendered, with_values
+from tests.deploy.helm import CHART, ROOT, helm, rendered, with_values
 from tests.deploy.manifests import (
     OTHERS,
     Manifest,
@@ -28,6 +33,29 @@ PORTS = {"api": "api_port", "gateway": "gateway_port", "relay": "relay_port", "w
 def test_every_manifest_keeps_to_its_schema(made: list[Manifest], version: str) -> None:
     for manifest in made:
         refuse_odd(manifest, version)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "wrong"),
+    [
+        ("Deployment", ["spec", "replica"], 2),
+        ("Deployment", ["spec", "template", "spec", "containers", 0, "readinessProbe", "periodSecond"], 3),
+        ("ScaledObject", ["spec", "triggers", 0, "metadata", "streamLength"], 5000),
+        ("PodMonitor", ["spec", "podMetricsEndpoints", 0, "intervals"], "15s"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_what_no_schema_knows_would_be_noticed(
+    production: list[Manifest], kind: str, path: list[Any], wrong: object
+) -> None:
+    manifest = deepcopy(of_kind(production, kind)[0])
+    refuse_odd(manifest, "1.37")
+    place: Any = manifest
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = wrong
+    with pytest.raises(ValidationError, match=str(wrong) if kind == "ScaledObject" else path[-1]):
+        refuse_odd(manifest, "1.37")
 
 
 def test_helm_finds_nothing_to_say_about_the_chart() -> None:
@@ -182,6 +210,34 @@ def test_the_door_leads_to_every_public_route_and_to_nothing_else(made: list[Man
             for path in ingress["spec"]["rules"][0]["http"]["paths"]
         }
     )
+
+
+RULES = """\
+# Prometheus' own templates are left alone.
+groups:
+  - name: of-a-test
+    rules:
+      - alert: Odd
+        expr: up{job="outbox-api"} == 0
+        annotations: {summary: "{{ $labels.instance }} is down"}
+"""
+
+
+def test_the_rules_of_prometheus_are_taken_as_they_are(tmp_path: Path) -> None:
+    chart = tmp_path / "outbox"
+    shutil.copytree(CHART, chart, ignore=shutil.ignore_patterns("rules"))
+    (chart / "rules").mkdir()
+    (chart / "rules" / "odd.yml").write_text(RULES)
+    (rule,) = of_kind(rendered(*with_values("production"), chart=chart), "PrometheusRule")
+    refuse_odd(rule, "1.37")
+    assert rule["metadata"]["name"] == "outbox-odd"
+    assert rule["spec"] == yaml.safe_load(RULES)
+
+
+def test_the_rules_are_those_of_every_other_place(production: list[Manifest]) -> None:
+    found = [rule["spec"] for rule in of_kind(production, "PrometheusRule")]
+    files = sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
+    assert found == [yaml.safe_load(path.read_text()) for path in files]
 
 
 @pytest.mark.parametrize(

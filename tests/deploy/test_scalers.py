@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from outbox.settings import Settings
 from outbox.streams import GROUP, LANES, Keys
 from tests.deploy.manifests import Manifest, container, of_kind
 
@@ -39,6 +40,13 @@ def test_all_streams_count_together(production: list[Manifest]) -> None:
         names = [trigger["name"] for trigger in scaler["triggers"]]
         assert re.findall(r"\w+", scaler["advanced"]["scalingModifiers"]["formula"]) == names
         assert scaler["minReplicaCount"] >= 1
+
+
+def test_as_many_as_there_may_be_are_reached_before_a_stream_is_full(made: list[Manifest]) -> None:
+    """Beyond its greatest length Postgres holds the backlog, which no scaler sees."""
+    for scaler in scaled(made).values():
+        most = scaler["maxReplicaCount"] * int(scaler["advanced"]["scalingModifiers"]["target"])
+        assert most <= Settings.model_fields["stream_max_length"].default
 
 
 def test_the_length_is_asked_for_and_not_the_group(made: list[Manifest]) -> None:
