@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.channels.__main__ import overlook
 from bench.chaos.ground import new_folder
 from bench.tracing.collector import Told
-from bench.tracing.cost import cost, show
+from bench.tracing.cost import cost
 from bench.tracing.stage import stage
 from bench.tracing.waterfall import draw
 
@@ -26,6 +26,11 @@ async def traced(folder: Path) -> list[Told]:
         return await made.trace()
 
 
+async def show(folder: Path) -> None:
+    async for line in cost(folder):
+        print(line, flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.tracing", description=__doc__)
     parser.add_argument("--picture", type=Path, default=PICTURE)
@@ -35,7 +40,7 @@ def main() -> int:
     folder.chmod(0o755)
     try:
         if asked.cost:
-            print(show(asyncio.run(cost(folder))))
+            asyncio.run(show(folder))
             return 0
         spans = asyncio.run(traced(folder))
     finally:

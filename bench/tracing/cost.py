@@ -1,6 +1,7 @@
-"""What tracing costs: the same work with and without it, side by side. `python -m bench.tracing --cost` shows it."""
+"""What tracing costs: processor time of the same work with and without it, by turns (`--cost`)."""
 
-from collections.abc import AsyncIterator, Mapping
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from bench.drains import INAPP
 from bench.load import filled
 from bench.measure import consumed, drained
 from bench.posting import post, posts
-from bench.processes import service
+from bench.processes import Service, service
 from bench.run import Rounds, order
 from bench.servers import Servers
 from bench.tracing.collector import Collector
@@ -18,52 +19,52 @@ from bench.tracing.collector import Collector
 ROUNDS = 5
 CLIENTS = 64
 SECONDS = 3.0
-DRAINED, DELIVERED = 100_000, 20_000
+ROWS = 50_000
 # Of so many rows one is sampled.
 EVERY = {"all": 1, "1 %": 100}
 CONTEXTS = """
 UPDATE notify.outbox SET traceparent = format('00-%s-%s-%s', md5(id::text), left(md5(id || 'x'), 16),
                                               CASE WHEN id % {every} = 0 THEN '01' ELSE '00' END)
 """
+Work = Callable[[Mapping[str, str]], Awaitable[float]]
 
 
-async def cost(folder: Path, rounds: int = ROUNDS) -> Mapping[str, Rounds]:
-    """By work and share of traces: rounds of `off` and `on`."""
+async def cost(folder: Path, rounds: int = ROUNDS) -> AsyncIterator[str]:
+    """A line for each work and share of traces, as they are measured."""
     servers = Servers(folder / "servers")
     await servers.start()
     try:
         async with Collector(keeps=False).up() as collector:
-            return await compared(servers, collector, rounds)
+            for share, every in EVERY.items():
+                told = {
+                    "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+                    "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+                    "OTEL_TRACES_SAMPLER_ARG": str(1 / every),
+                }
+                async with rows(servers, every) as backlog:
+                    works: dict[str, Work] = {
+                        "POST": partial(posted, servers),
+                        "relay, a backlog": partial(shipped, servers, backlog),
+                        "in-app worker": partial(delivered, servers, backlog),
+                    }
+                    for name, work in works.items():
+                        yield line(f"{name}, {share}", await compared(work, told, rounds))
     finally:
         await servers.stop()
 
 
-async def compared(servers: Servers, collector: Collector, rounds: int) -> Mapping[str, Rounds]:
-    found: dict[str, Rounds] = {}
-    for share, every in EVERY.items():
-        told = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
-            "OTEL_TRACES_SAMPLER_ARG": str(1 / every),
-        }
-        async with rows(servers, DRAINED, every) as backlog, rows(servers, DELIVERED, every) as accepted:
-            work = {
-                "POST": partial(posted, servers),
-                "relay": partial(shipped, servers, backlog),
-                "in-app worker": partial(delivered, servers, accepted),
-            }
-            for name, run in work.items():
-                measured = found.setdefault(f"{name}, {share}", Rounds())
-                for number in range(rounds):
-                    for mode in order(["off", "on"], number):
-                        measured.add(mode, await run(told if mode == "on" else {}))
+async def compared(work: Work, told: Mapping[str, str], rounds: int) -> Rounds:
+    found = Rounds()
+    for number in range(rounds):
+        for mode in order(["off", "on"], number):
+            found.add(mode, await work(told if mode == "on" else {}))
     return found
 
 
 @asynccontextmanager
-async def rows(servers: Servers, number: int, every: int) -> AsyncIterator[str]:
+async def rows(servers: Servers, every: int) -> AsyncIterator[str]:
     """A database with a backlog, every row with a context."""
-    name = await filled(servers, f"traced_{number}", number, accepted=number == DELIVERED)
+    name = await filled(servers, f"traced_{every}", ROWS, accepted=True)
     async with servers.admin(name) as conn:
         await conn.execute(CONTEXTS.format(every=every))
         await conn.execute("VACUUM FULL ANALYZE notify.outbox")
@@ -72,43 +73,64 @@ async def rows(servers: Servers, number: int, every: int) -> AsyncIterator[str]:
 
 
 async def posted(servers: Servers, env: Mapping[str, str]) -> float:
-    """Requests a second."""
+    """Microseconds of the API a request."""
     async with (
         servers.fresh() as database,
         service("api", "api", servers=servers, database=database, **env) as api,
     ):
         await api.ready()
-        run = posts(
-            f"http://127.0.0.1:{api.port}/v1/notifications", {"Authorization": f"Bearer {token(database)}"}
+        url, headers = (
+            f"http://127.0.0.1:{api.port}/v1/notifications",
+            {"Authorization": f"Bearer {token(database)}"},
         )
-        return (await post(run, api.port, CLIENTS, 1.0, SECONDS)).per_second
+        await post(posts(url, headers), api.port, CLIENTS, 0.1, 0.5)  # warm
+        before = cpu(api)
+        answered = await post(posts(url, headers), api.port, CLIENTS, 0.1, SECONDS)
+        return 1e6 * (cpu(api) - before) / answered.taken
 
 
 async def shipped(servers: Servers, template: str, env: Mapping[str, str]) -> float:
-    """Rows a second from the log into the stream."""
+    """Microseconds of the relay a row, of a backlog."""
     async with (
         servers.fresh(template) as database,
         servers.redis() as redis,
-        service("relay", "relay", servers=servers, database=database, **env),
+        service("relay", "relay", servers=servers, database=database, **env) as relay,
     ):
-        return await drained(redis, DRAINED, INAPP)
+        await drained(redis, ROWS, INAPP)
+        used = cpu(relay)
+    return 1e6 * (used - await idle(servers, "relay", env)) / ROWS
 
 
 async def delivered(servers: Servers, template: str, env: Mapping[str, str]) -> float:
-    """Notifications a second from the stream into the inbox."""
+    """Microseconds of the in-app worker a notification."""
     async with servers.fresh(template) as database, servers.redis() as redis:
         async with service("relay", "relay", servers=servers, database=database):
-            await drained(redis, DELIVERED, INAPP)
-        async with service("worker", "worker", "inapp", servers=servers, database=database, **env):
-            return await consumed(redis, DELIVERED, INAPP)
+            await drained(redis, ROWS, INAPP)
+        async with service("worker", "worker", "inapp", servers=servers, database=database, **env) as worker:
+            await consumed(redis, ROWS, INAPP)
+            used = cpu(worker)
+    return 1e6 * (used - await idle(servers, "worker inapp", env)) / ROWS
 
 
-def show(found: Mapping[str, Rounds]) -> str:
-    lines = []
-    for name, measured in found.items():
-        ratios = sorted(measured.ratios("on", "off"))
-        lines.append(
-            f"{name:20} off {measured.median('off'):8,.0f}/s   on {measured.median('on'):8,.0f}/s   "
-            f"on ÷ off {measured.ratio('off', over='on'):.2f}  ({ratios[0]:.2f} – {ratios[-1]:.2f})"
-        )
-    return "\n".join(lines)
+async def idle(servers: Servers, command: str, env: Mapping[str, str]) -> float:
+    """Seconds that its start takes."""
+    async with (
+        servers.fresh() as database,
+        service("idle", *command.split(), servers=servers, database=database, **env) as process,
+    ):
+        await process.ready()
+        return cpu(process)
+
+
+def cpu(made: Service) -> float:
+    """Seconds of a core that it has used: what others do on the machine is not in it."""
+    fields = Path(f"/proc/{made.running.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def line(name: str, measured: Rounds) -> str:
+    ratios = sorted(measured.ratios("on", "off"))
+    return (
+        f"{name:20} off {measured.median('off'):7.1f} µs   on {measured.median('on'):7.1f} µs   "
+        f"on ÷ off {measured.ratio('off', over='on'):.2f}  ({ratios[0]:.2f} – {ratios[-1]:.2f})"
+    )
