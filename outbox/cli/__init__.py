@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from outbox.cli import dead_letters, keys, local, privacy, processes, send, status, templates, token
+from outbox.cli import dead_letters, doctor, keys, local, privacy, processes, send, status, templates, token
 from outbox.cli.failures import Readable
 
 app = typer.Typer(
@@ -46,4 +46,5 @@ keys.add_to(app)
 dead_letters.add_to(app)
 templates.add_to(app)
 privacy.add_to(app)
+doctor.add_to(app)
 processes.add_to(app)

@@ -1,15 +1,16 @@
 """`outbox api | relay | worker | gateway | migrate`: one process each, for a container, a unit, or `outbox up`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
 # What each command needs is imported when it runs (see the package).
 # ruff: noqa: PLC0415
 
+Result = TypeVar("Result")
 PANEL = "Processes (one each; outbox up runs them all)"
 
 
@@ -216,10 +217,10 @@ def run(name: str, port: str, main: Callable[..., Awaitable[None]]) -> None:
     in_loop(service.run(begin, grace=settings.shutdown_grace))
 
 
-def in_loop(work: Awaitable[None]) -> None:
+def in_loop(work: Coroutine[Any, Any, Result]) -> Result:
     try:
         from uvloop import new_event_loop as make
     except ImportError:  # not on Windows
         make = None  # type: ignore[assignment]  # the standard loop then
     with asyncio.Runner(loop_factory=make) as runner:
-        runner.run(work)  # type: ignore[arg-type]  # service.run is a coroutine
+        return runner.run(work)
