@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
+from outbox.cli.rebase import rebase
+
 # What each command needs is imported when it runs (see the package).
 # ruff: noqa: PLC0415
 
@@ -17,9 +19,11 @@ PANEL = "Processes (one each; outbox up runs them all)"
 def add_to(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL, short_help="Bring the database schema up to date.")(migrate)
     app.command(rich_help_panel=PANEL, short_help="Serve the HTTP API.")(api)
-    app.command(rich_help_panel=PANEL, short_help="Move committed rows from Postgres into the streams.")(
-        relay
-    )
+    moving = typer.Typer(name="relay", rich_markup_mode="rich")
+    moving.callback(invoke_without_command=True, help=relay.__doc__)(relay_unless_more_is_said)
+    moving.command("rebase", short_help="Begin the log anew in a database that it was copied into.")(rebase)
+    short = "Move committed rows from Postgres into the streams."
+    app.add_typer(moving, rich_help_panel=PANEL, short_help=short)
     app.command(rich_help_panel=PANEL, short_help="Deliver what comes on the streams.")(worker)
     app.command(rich_help_panel=PANEL, short_help="Hold the browsers' WebSockets.")(gateway)
     app.command(hidden=True)(mailsink)
@@ -59,6 +63,12 @@ def relay() -> None:
     from relay.main import main
 
     run("relay", "relay_port", main)
+
+
+def relay_unless_more_is_said(context: typer.Context) -> None:
+    """`outbox relay` is a process, `outbox relay rebase` a command."""
+    if context.invoked_subcommand is None:
+        relay()
 
 
 def worker(
