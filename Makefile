@@ -9,7 +9,7 @@ PEERS := $(ROOT)bench/.venv
 JS    := $(ROOT)clients/js
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test check format lint types arrows matrix mta fuzz client chromium chaos channels soak bench peers lock
+.PHONY: help install up down logs reset test check format lint types arrows matrix mta fuzz client chromium pgbouncer chaos channels soak bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -36,7 +36,7 @@ logs: install  ## follow the logs of a running `make up`
 reset: install  ## stop and delete all local data
 	@exec $(BIN)/outbox reset
 
-test: install $(JS)/node_modules/.installed chromium  ## run the tests (their servers start by themselves)
+test: install $(JS)/node_modules/.installed chromium pgbouncer  ## run the tests (their servers start by themselves)
 	@cd $(ROOT) && $(BIN)/python -m pytest -n 3 --dist worksteal -q
 
 check: format lint types arrows test  ## what CI runs: format, lint, types, import arrows, tests
@@ -66,6 +66,11 @@ chromium:  ## the browser of the browser tests (root on Debian; installs chromiu
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
 	  echo "installing chromium …"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
 	  || echo "no Chromium: the tests of tests/browser will fail"
+
+pgbouncer:  ## the pooler that LISTEN is tried through (root on Debian; installs it where missing)
+	@command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || { \
+	  echo "installing pgbouncer …"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends pgbouncer >/dev/null; } \
+	  || echo "no PgBouncer: tests/outbox/doctor/test_listening.py will fail"
 
 matrix: install  ## the tests of the road on every PostgreSQL and Redis that is here, a cluster among them (ARGS=tests/relay …)
 	@cd $(ROOT) && $(BIN)/python -m tests.matrix $(ARGS)
