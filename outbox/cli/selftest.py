@@ -38,9 +38,9 @@ def selftest(
       outbox selftest --to me@example.com -n 1
     """
     from outbox.cli.processes import in_loop
-    from outbox.cli.selftest_outcome import Test
+    from outbox.cli.selftest_outcome import Trial
     from outbox.cli.selftest_work import run
     from outbox.settings import Settings
 
-    test = Test(min(count, 5) if to else count, rate, budget, timeout, to)
+    test = Trial(min(count, 5) if to else count, rate, budget, timeout, to)
     raise typer.Exit(in_loop(run(Settings.load(), test, as_json=as_json)))

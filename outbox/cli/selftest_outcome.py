@@ -10,7 +10,7 @@ SETTLED = frozenset({"delivered", "failed", "suppressed", "canceled", "expired",
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Trial:
     """`rate` a second; `budget` and `timeout` in seconds; `address`: e-mail there rather than in-app."""
 
     count: int
@@ -45,7 +45,7 @@ class Outcome:
     troubles: Sequence[str]
 
 
-def judged(test: Test, ways: Sequence[Way]) -> Outcome:
+def judged(test: Trial, ways: Sequence[Way]) -> Outcome:
     arrived = [way for way in ways if way.status == "delivered"]
     hops = [
         Hop("written → in a tick", [way.ticked - way.created for way in arrived if way.ticked]),

@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from outbox.cli.selftest_outcome import Hop, Outcome, Test
+from outbox.cli.selftest_outcome import Hop, Outcome, Trial
 
 WIDTH = 30
 
 
-def show(outcome: Outcome, test: Test, *, as_json: bool) -> None:
+def show(outcome: Outcome, test: Trial, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(document(outcome)) + "\n")
         return

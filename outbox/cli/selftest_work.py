@@ -14,7 +14,7 @@ from db.selftest import Start, Way
 from outbox import producer
 from outbox.cli.commander import commander
 from outbox.cli.privacy_work import pool_of
-from outbox.cli.selftest_outcome import SETTLED, Test, judged
+from outbox.cli.selftest_outcome import SETTLED, Trial, judged
 from outbox.cli.selftest_view import show
 from outbox.erasure import eraser
 from outbox.settings import Settings
@@ -25,7 +25,7 @@ PREFIX = "outbox-selftest-"
 LOOK_SECONDS = 0.05
 
 
-async def run(settings: Settings, test: Test, *, as_json: bool) -> int:
+async def run(settings: Settings, test: Trial, *, as_json: bool) -> int:
     """The exit code. Whatever happens on the way, what was written is erased."""
     user_id = f"{PREFIX}{secrets.token_hex(6)}"
     async with pool_of(settings) as pool:
@@ -37,7 +37,7 @@ async def run(settings: Settings, test: Test, *, as_json: bool) -> int:
     return 1 if outcome.troubles else 0
 
 
-async def carried_out(pool: Pool, test: Test, user_id: str) -> list[Way]:
+async def carried_out(pool: Pool, test: Trial, user_id: str) -> list[Way]:
     async with pool.acquire() as conn:
         begun = await sql.start(conn)
         if test.address:
@@ -49,7 +49,7 @@ async def carried_out(pool: Pool, test: Test, user_id: str) -> list[Way]:
     return await followed(pool, test, begun, ids)
 
 
-async def send(pool: Pool, test: Test, user_id: str, number: int) -> UUID:
+async def send(pool: Pool, test: Trial, user_id: str, number: int) -> UUID:
     async with pool.acquire() as conn, conn.transaction():
         return await producer.enqueue(
             conn,
@@ -61,7 +61,7 @@ async def send(pool: Pool, test: Test, user_id: str, number: int) -> UUID:
         )
 
 
-async def followed(pool: Pool, test: Test, begun: Start, ids: list[UUID]) -> list[Way]:
+async def followed(pool: Pool, test: Trial, begun: Start, ids: list[UUID]) -> list[Way]:
     """Until all are settled, or the time is over."""
     deadline = time.monotonic() + test.timeout
     while True:

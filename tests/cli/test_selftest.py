@@ -6,12 +6,12 @@ from uuid import uuid4
 
 from db.pool import Connection
 from db.selftest import Way
-from outbox.cli.selftest_outcome import Hop, Test, judged
+from outbox.cli.selftest_outcome import Hop, Trial, judged
 from outbox.settings import Settings
 from tests.cli.conftest import Command
 from tests.moving.conftest import running
 
-TEST = Test(count=2, rate=100, budget=1, timeout=5)
+TEST = Trial(count=2, rate=100, budget=1, timeout=5)
 
 
 def way(seconds: float, status: str | None = "delivered") -> Way:
