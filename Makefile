@@ -9,7 +9,7 @@ PEERS := $(ROOT)bench/.venv
 JS    := $(ROOT)clients/js
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test test-docker check format lint types arrows matrix mta fuzz client chromium helm systemd chaos channels soak bench peers lock
+.PHONY: help install up down logs reset test test-docker check format lint types arrows matrix mta fuzz client chromium helm systemd pgbouncer chaos channels soak bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -36,7 +36,7 @@ logs: install  ## follow the logs of a running `make up`
 reset: install  ## stop and delete all local data
 	@exec $(BIN)/outbox reset
 
-test: install $(JS)/node_modules/.installed chromium helm systemd  ## run the tests (their servers start by themselves)
+test: install $(JS)/node_modules/.installed chromium helm systemd pgbouncer  ## run the tests (their servers start by themselves)
 	@cd $(ROOT) && $(BIN)/python -m pytest -n 3 --dist worksteal -q
 
 check: format lint types arrows test  ## what CI runs: format, lint, types, import arrows, tests
@@ -74,6 +74,11 @@ systemd:  ## systemd-analyze, which tests/deploy checks the units with (root on 
 	@command -v systemd-analyze >/dev/null || { echo "installing systemd …"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends systemd >/dev/null; } \
 	  || echo "no systemd-analyze: the tests of tests/deploy will fail"
+
+pgbouncer:  ## the pooler that LISTEN is tried through (root on Debian; installs it where missing)
+	@command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || { \
+	  echo "installing pgbouncer …"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends pgbouncer >/dev/null; } \
+	  || echo "no PgBouncer: tests/outbox/doctor/test_listening.py will fail"
 
 matrix: install  ## the tests of the road on every PostgreSQL and Redis that is here, a cluster among them (ARGS=tests/relay …)
 	@cd $(ROOT) && $(BIN)/python -m tests.matrix $(ARGS)

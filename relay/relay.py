@@ -195,7 +195,7 @@ class Relay:
         if looked.newest >= looked.seen.xmax:
             self.trouble = (
                 "the outbox holds rows whose transaction ids this database has not reached: they were copied from "
-                "another one. docs/architecture.md, Moving the database, says what to do"
+                "another one. Stop all relays, then run: outbox relay rebase"
             )
             raise AnotherHistoryError(self.trouble)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from bench.channels.evidence import deliveries, still_open
+from bench.channels.evidence import deliveries
 from bench.chaos.audit import Kept, Mail
 from bench.chaos.evidence import mails
 from bench.stack.audit import Arrived
@@ -27,12 +27,21 @@ SELECT notification_id::text AS id, count(*) AS times FROM notify.delivery_event
 WHERE channel = 'email' AND (event = 'taken_over' OR event = 'retrying' AND detail->>'error_class' = 'unknown')
 GROUP BY 1
 """
+OPEN = """
+SELECT (SELECT coalesce(sum(cardinality(channels)), 0) FROM notify.notifications)
+     - (SELECT count(*) FROM notify.deliveries WHERE status NOT IN ('pending', 'sending', 'retrying', 'deferred'))
+"""
 ARRIVED = """
 SELECT d.channel, extract(epoch FROM n.created_at)::float8, extract(epoch FROM d.settled_at)::float8
 FROM notify.deliveries d JOIN notify.notifications n ON n.id = d.notification_id
 WHERE d.status = 'delivered'
 """
 LOGS = "cd /data/appendonlydir && ls *.incr.aof && cat *.incr.aof"
+
+
+async def still_open(conn: Connection) -> int:
+    """Deliveries that are not final yet."""
+    return int(await conn.fetchval(OPEN))
 
 
 async def kept(connection: Connection) -> Kept:

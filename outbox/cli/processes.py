@@ -1,15 +1,18 @@
 """`outbox api | relay | worker | gateway | migrate`: one process each, for a container, a unit, or `outbox up`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
+
+from outbox.cli.rebase import rebase
 
 # What each command needs is imported when it runs (see the package).
 # ruff: noqa: PLC0415
 
+Result = TypeVar("Result")
 PANEL = "Processes (one each; outbox up runs them all)"
 BALANCED = {"api", "gateway"}  # clients come to these, by way of whoever shares them out
 
@@ -17,9 +20,11 @@ BALANCED = {"api", "gateway"}  # clients come to these, by way of whoever shares
 def add_to(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL, short_help="Bring the database schema up to date.")(migrate)
     app.command(rich_help_panel=PANEL, short_help="Serve the HTTP API.")(api)
-    app.command(rich_help_panel=PANEL, short_help="Move committed rows from Postgres into the streams.")(
-        relay
-    )
+    moving = typer.Typer(name="relay", rich_markup_mode="rich")
+    moving.callback(invoke_without_command=True, help=relay.__doc__)(relay_unless_more_is_said)
+    moving.command("rebase", short_help="Begin the log anew in a database that it was copied into.")(rebase)
+    short = "Move committed rows from Postgres into the streams."
+    app.add_typer(moving, rich_help_panel=PANEL, short_help=short)
     app.command(rich_help_panel=PANEL, short_help="Deliver what comes on the streams.")(worker)
     app.command(rich_help_panel=PANEL, short_help="Hold the browsers' WebSockets.")(gateway)
     app.command(hidden=True)(mailsink)
@@ -59,6 +64,12 @@ def relay() -> None:
     from relay.main import main
 
     run("relay", "relay_port", main)
+
+
+def relay_unless_more_is_said(context: typer.Context) -> None:
+    """`outbox relay` is a process, `outbox relay rebase` a command."""
+    if context.invoked_subcommand is None:
+        relay()
 
 
 def worker(
@@ -230,10 +241,10 @@ def run(name: str, port: str, main: Callable[..., Awaitable[None]]) -> None:
         tracing.stop()
 
 
-def in_loop(work: Awaitable[None]) -> None:
+def in_loop(work: Coroutine[Any, Any, Result]) -> Result:
     try:
         from uvloop import new_event_loop as make
     except ImportError:  # not on Windows
         make = None  # type: ignore[assignment]  # the standard loop then
     with asyncio.Runner(loop_factory=make) as runner:
-        runner.run(work)  # type: ignore[arg-type]  # service.run is a coroutine
+        return runner.run(work)
