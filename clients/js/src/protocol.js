@@ -138,10 +138,23 @@ export function pause(failures, closed) {
 
 /** When a JWT expires, in milliseconds since 1970; null where it cannot be read. @param {string} token */
 export function expiry(token) {
+  const { exp } = claims(token);
+  return typeof exp === "number" ? exp * 1000 : null;
+}
+
+/** Whose a JWT is; null where it cannot be read. @param {string} token */
+export function subject(token) {
+  const { sub } = claims(token);
+  return typeof sub === "string" ? sub : null;
+}
+
+/** @param {string} token @returns {Record<string, unknown>} */
+function claims(token) {
   try {
-    const claims = JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")));
-    return typeof claims.exp === "number" ? claims.exp * 1000 : null;
+    const bytes = atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
+    const told = JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (byte) => byte.charCodeAt(0))));
+    return told && typeof told === "object" ? told : {};
   } catch {
-    return null;
+    return {};
   }
 }

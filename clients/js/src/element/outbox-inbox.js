@@ -122,8 +122,10 @@ export class OutboxInbox extends HTMLElement {
     this.#shown = PAGE;
     this.client = null;
     if (!token) return this.#render();
-    const client = (this.client = new InboxClient({ gateway: this.getAttribute("gateway") ?? HOME, token }));
-    this.api = new UserApi(this.getAttribute("api") ?? this.getAttribute("gateway") ?? HOME, () => client.token(), () => client.inbox.userId);
+    const gateway = this.getAttribute("gateway") ?? HOME;
+    const api = this.getAttribute("api") ?? gateway;
+    const client = (this.client = new InboxClient({ gateway, api, token }));
+    this.api = new UserApi(api, () => client.token(), () => client.inbox.userId);
     const on = (/** @type {string} */ type, /** @type {(detail: any) => void} */ act) =>
       client.addEventListener(type, (event) => client === this.client && act(/** @type {CustomEvent} */ (event).detail));
     on("change", () => this.#render());
