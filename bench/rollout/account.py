@@ -54,14 +54,14 @@ class Account:
         return {(channel, each.notification): each.at for each in self.sent for channel in each.channels}
 
     def missing(self) -> list[Key]:
-        return [key for key in self.expected() if key not in self.heard]
+        return list(self.expected().keys() - self.heard.keys())
 
     def twice(self) -> list[Key]:
         return [key for key, times in self.heard.items() if len(times) > 1]
 
     def uninvited(self) -> list[Key]:
         """Heard, and committed by nobody."""
-        return [key for key in self.heard if key not in self.expected()]
+        return list(self.heard.keys() - self.expected().keys())
 
     def failed(self) -> list[Request]:
         return [each for each in (*self.requests, *self.inserts) if each.failure]
