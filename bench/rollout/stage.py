@@ -35,6 +35,7 @@ PROVIDERS = {
 }
 CHANNEL_OF = {provider: channel for channel, providers in PROVIDERS.items() for provider in providers}
 PROBE_SECONDS = 0.25
+PATIENCE_SECONDS = 15
 SETTINGS = {
     "OUTBOX_SHUTDOWN_DELAY": "1",  # four looks of the balancer
     "OUTBOX_EGRESS_ALLOW": "127.0.0.0/8",
@@ -91,6 +92,9 @@ async def stage(folder: Path, old: Tree, revision: str, people: int) -> AsyncIte
 
 async def prepare(made: Stage, doubles: Doubles, people: int) -> None:
     configs = doubles.configs() | {"email": doubles.email("smtp")}
+    configs["webhook"]["timeout_seconds"] = (
+        PATIENCE_SECONDS  # no answer would be another try, and no fault of ours
+    )
     async with made.servers.admin(made.database.name) as conn:
         for channel, config in configs.items():
             await conn.execute(
