@@ -9,7 +9,7 @@ PEERS := $(ROOT)bench/.venv
 JS    := $(ROOT)clients/js
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test test-docker check format lint types arrows matrix mta fuzz client chromium helm systemd pgbouncer chaos channels soak bench peers lock
+.PHONY: help install up down logs reset test test-docker check format lint types arrows matrix mta fuzz client chromium helm systemd pgbouncer chaos channels soak rollout bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -103,6 +103,9 @@ channels: install  ## all five channels while every provider fails at times, the
 
 soak: install  ## two gateways behind a balancer, killed in turn, Redis restarted, 2,000 clients: then an audit (two minutes and a bit)
 	@cd $(ROOT) && $(BIN)/python -m bench.balance $(if $(SHORT),--seconds 10 --clients 50 --rate 100 --kill-every 2 --redis-restarts 1) $(ARGS)
+
+rollout: install  ## a deploy under load: migrate, replace every process one by one; what did clients notice? (ARGS="--and-back")
+	@cd $(ROOT) && $(BIN)/python -m bench.rollout $(ARGS)
 
 bench: install peers  ## measure beside the alternatives; one case: CASE=drain; a smoke run: SHORT=1; all day: LONG=1
 	@cd $(ROOT) && $(BIN)/python -m bench $(CASE) $(if $(SHORT),--short) $(if $(LONG),--long) $(ARGS)

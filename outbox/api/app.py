@@ -43,7 +43,7 @@ def create_app(settings: Settings, pool: Pool, health: Health, nodes: Nodes | No
     guard, gathering = Guard(settings, pool), Gathering(pool)
     app = Starlette(
         routes=[
-            *Notifications(settings, pool, gathering).routes(),
+            *Notifications(settings, pool, guard, gathering).routes(),
             *Browse(settings, pool).routes(),
             *DeadLetters(settings, pool).routes(),
             *Templates(settings, pool).routes(),
