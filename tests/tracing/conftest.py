@@ -31,6 +31,7 @@ from tests.e2e.conftest import Service
 from tests.gateway.harness import answers, eventually
 from tests.workers.mail import mail_server
 
+READY_SECONDS = 200  # four processes that start at once, on a machine that others keep busy
 ADDRESS = "ada.lovelace@example.com"
 SECRET = new_secret(b"a-secret-of-the-tests-24")
 
@@ -109,7 +110,7 @@ def environment(settings: Settings, ports: dict[str, int], more: dict[str, str])
 
 
 async def ready(http: httpx.AsyncClient, ports: Sequence[int]) -> None:
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(READY_SECONDS):
         for port in ports:
             while not await is_ready(http, port):  # noqa: ASYNC110 - a process that starts sets no Event
                 await asyncio.sleep(0.05)

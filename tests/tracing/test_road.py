@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from bench.tracing.collector import Collector, Told
 from db.pool import Connection
 from outbox.local.doubles.faults import Kind
@@ -53,6 +55,7 @@ PARTS = {
 }
 
 
+@pytest.mark.timeout(300)
 async def test_one_trace_through_all_processes_and_a_retry(
     settings: Settings, admin: Connection, redis: object, collector: Collector, tmp_path: Path
 ) -> None:
