@@ -9,7 +9,7 @@ PEERS := $(ROOT)bench/.venv
 JS    := $(ROOT)clients/js
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test test-docker check format lint types arrows matrix mta fuzz client chromium helm systemd pgbouncer chaos channels soak rollout bench peers lock
+.PHONY: help install up down logs reset test test-docker check format lint types arrows matrix mta pooler fuzz client chromium helm systemd pgbouncer chaos channels soak rollout bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -75,7 +75,7 @@ systemd:  ## systemd-analyze, which tests/deploy checks the units with (root on 
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends systemd >/dev/null; } \
 	  || echo "no systemd-analyze: the tests of tests/deploy will fail"
 
-pgbouncer:  ## the pooler that LISTEN is tried through (root on Debian; installs it where missing)
+pgbouncer:  ## the pooler that tests go through (root on Debian; installs it where missing)
 	@command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || { \
 	  echo "installing pgbouncer …"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends pgbouncer >/dev/null; } \
 	  || echo "no PgBouncer: tests/outbox/doctor/test_listening.py will fail"
@@ -91,6 +91,9 @@ mta: install  ## e-mail through a real Postfix, bounces and all (root on Debian;
 	@command -v postfix >/dev/null && command -v curl >/dev/null || { echo "installing postfix and curl …"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends postfix curl >/dev/null; }
 	@cd $(ROOT) && $(BIN)/python -m pytest -q -n 0 tests/workers/real_mta.py $(ARGS)
+
+pooler: install pgbouncer  ## the service through a real PgBouncer in transaction mode
+	@cd $(ROOT) && $(BIN)/python -m pytest -q -n 0 tests/real_pooler.py $(ARGS)
 
 fuzz: install  ## Schemathesis over the whole OpenAPI document, as each role (ARGS="-n 500 --seed 7")
 	@cd $(ROOT) && OUTBOX_FUZZ='$(or $(ARGS),-n 100)' $(BIN)/python -m pytest -q -n 0 tests/outbox/api/openapi/test_fuzz.py

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from db.dsn import without_parameter
 from outbox.egress import Egress
 from outbox.nodes import is_cluster
 
@@ -21,6 +22,11 @@ def scheme(*allowed: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def known_pooler(value: SecretStr) -> SecretStr:
+    without_parameter(value.get_secret_value())
+    return value
 
 
 def refuse_database_in_cluster(value: SecretStr) -> SecretStr:
@@ -61,7 +67,7 @@ def refuse_odd_entries(value: list[str]) -> list[str]:
     return value
 
 
-DatabaseUrl = Annotated[SecretStr, scheme("postgresql", "postgres")]
+DatabaseUrl = Annotated[SecretStr, scheme("postgresql", "postgres"), AfterValidator(known_pooler)]
 RedisUrl = Annotated[
     SecretStr,
     scheme("redis", "rediss", "redis+cluster", "rediss+cluster"),

@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from db.dsn import without_parameter
 from outbox import secret_files
 from outbox.egress import Egress
 from outbox.errors import SettingsError
@@ -62,7 +63,8 @@ class Settings(OtelSettings, BaseSettings):
     # Named as every platform names them.
     database_url: DatabaseUrl = Field(validation_alias="DATABASE_URL")
     redis_url: RedisUrl = Field(validation_alias="REDIS_URL")
-    # LISTEN does not pass a pooler in transaction mode: this one must reach Postgres itself.
+    # Where DATABASE_URL leads through a pooler in transaction mode (?pooler=transaction), this one must reach Postgres
+    # itself: the relay goes here, as LISTEN and its session's settings pass no pooler; so do migrations.
     listen_database_url: DatabaseUrl | None = None
     # Who owns the schema; the services themselves need no such rights.
     migrate_database_url: DatabaseUrl | None = None
@@ -157,6 +159,15 @@ class Settings(OtelSettings, BaseSettings):
     gateway_origins: Annotated[list[str], NoDecode, BeforeValidator(split)] = []
 
     @model_validator(mode="after")
+    def postgres_itself_is_known(self) -> Self:
+        if without_parameter(self.listen_database)[1]:
+            raise ValueError(
+                "OUTBOX_LISTEN_DATABASE_URL must be set to Postgres itself where DATABASE_URL leads through a pooler"
+                " (pooler=transaction), and must not lead through one"
+            )
+        return self
+
+    @model_validator(mode="after")
     def one_source_of_recipients(self) -> Self:
         if self.recipient_query and self.recipient_url:
             raise ValueError(
@@ -204,7 +215,11 @@ class Settings(OtelSettings, BaseSettings):
 
     @property
     def migrate_database(self) -> str:
-        return (self.migrate_database_url or self.database_url).get_secret_value()
+        return (
+            self.migrate_database_url.get_secret_value()
+            if self.migrate_database_url
+            else self.listen_database
+        )
 
     @property
     def redis(self) -> str:

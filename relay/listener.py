@@ -13,6 +13,10 @@ CHANNEL = "notify_relay"
 # The sum is how long a dead connection may go unnoticed.
 PING_SECONDS = 2.0
 SILENCE_SECONDS = 3.0
+DEAF = (
+    "the LISTEN connection answers, but hears nothing: it leads through a pooler in transaction mode."
+    " Set OUTBOX_LISTEN_DATABASE_URL to Postgres itself"
+)
 
 log = get("relay")
 
@@ -32,6 +36,7 @@ class Listener:
         self.ping = ping
         self.silence = silence
         self.alive = False
+        self.deaf = False  # behind a pooler: it answers, and no notification comes
         self.came_back = asyncio.Event()
         self.notified = False
 
@@ -39,6 +44,8 @@ class Listener:
         """For readiness: what is wrong."""
         if self.alive:
             return None
+        if self.deaf:
+            return DEAF
         return "the LISTEN connection is down; rows are found by polling, seconds late"
 
     async def run(self) -> None:
@@ -55,8 +62,11 @@ class Listener:
                     connection.terminate()
             except OUTAGES as error:
                 failures += 1
+                self.deaf = self.deaf and isinstance(error, TimeoutError)
                 self.is_alive(False)
-                log.warning("relay.listen_lost", error=describe(error), failures=failures)
+                log.warning(
+                    "relay.listen_lost", error=DEAF if self.deaf else describe(error), failures=failures
+                )
                 await asyncio.sleep(backoff(failures))
 
     async def listen(self, connection: Connection) -> None:
@@ -67,6 +77,8 @@ class Listener:
         async with asyncio.timeout(self.silence):
             await connection.add_listener(CHANNEL, self.on_notify)
             await connection.add_listener(ping, self.on_ping)
+        if await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid():
+            await self.hear_another(ping)
         log.info("relay.listening")
         self.wake.set()
         while True:
@@ -76,6 +88,19 @@ class Listener:
                 await self.came_back.wait()
             self.is_alive(True)
             await wait(closed, self.ping)
+
+    async def hear_another(self, ping: str) -> None:
+        """A pooler stands between. In transaction mode it lets pass what is notified on the very connection that
+        listens, which proves nothing, and swallows what others notify."""
+        self.deaf = True
+        other = await connect(self.url, name="relay-ping")
+        try:
+            async with asyncio.timeout(self.silence):
+                await other.execute("SELECT pg_notify($1, '')", ping)
+                await self.came_back.wait()
+        finally:
+            other.terminate()
+        self.deaf = False
 
     def is_alive(self, alive: bool) -> None:
         self.alive = alive

@@ -60,6 +60,11 @@ async def postgres(url: str, name: str) -> Connection:
 
 
 def unusable(url: str, error: Exception) -> UnreachableError:
+    if "unsupported startup parameter" in str(error):  # PgBouncer's words
+        return UnreachableError(
+            f"{place(url)} is a pooler: add ?pooler=transaction to DATABASE_URL, and set OUTBOX_LISTEN_DATABASE_URL"
+            " to Postgres itself"
+        )
     return UnreachableError(
         f"PostgreSQL at {place(url)} cannot be used: {plainly(error)}. "
         "Is it running, and is DATABASE_URL right? `outbox up` starts one.",

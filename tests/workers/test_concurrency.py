@@ -18,8 +18,7 @@ CEILING = 64
 
 @dataclass
 class Queueing:
-    """A provider that serves so many at a time and lets the others wait; time is simulated. `pace` is always used
-    up."""
+    """A provider that serves so many at a time and lets the others wait, in a time of its own. `pace` is used up."""
 
     pace: Concurrency
     served: int
