@@ -22,6 +22,8 @@ from outbox.probes import Health, serve_probes
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
 from outbox.streams import LANES
+from outbox.vitals import Vitals
+from workers import metrics
 from workers.claiming import Lane
 from workers.common import Brake, Common
 from workers.decide import Rules
@@ -96,10 +98,12 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
     shared = Shared(settings, pool, connect(settings.redis), rates, Health(), recipients)
     fleet = Fleet(pool, partial(run_channel, shared), workable, names)
     mirror = Mirror(pool, shared.nodes, settings.keys)
+    vitals = Vitals("worker", pool, shared.nodes)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(fleet.run(stop))
             tasks.create_task(run_loop("mirror dead letters", mirror.step, asyncio.Event(), stop))
+            tasks.create_task(run_loop("worker.vitals", vitals.step, asyncio.Event(), stop))
             tasks.create_task(serve_probes(shared.health, settings.host, settings.worker_port, stop))
             log.info("worker.started", channels=names or "all", port=settings.worker_port)
     finally:
@@ -140,6 +144,7 @@ def maker(shared: Shared, common: Common, kind: str) -> Callable[[], Channel]:
 
 async def run_channel(shared: Shared, name: str, kind: str, stop: Stop) -> None:
     """Its lanes, until asked to stop."""
+    metrics.begin(name)
     common = Common(name, database=shared.pool, rates=shared.rates)
     make = maker(shared, common, kind)
     async with asyncio.TaskGroup() as tasks:

@@ -162,7 +162,8 @@ class Providers(Generic[M]):
     async def _ask(self, provider: Provider[M], message: M, admission: Admission, deadline: float) -> Outcome:
         name, circuit = provider.name, self.common.circuit(provider.name)
         try:
-            outcome = await within(provider.send(message), deadline)
+            with metrics.PROVIDER_SECONDS.labels(self.common.channel, name).time():
+                outcome = await within(provider.send(message), deadline)
             note(circuit, admission, outcome)
         finally:
             circuit.release(admission)

@@ -1,0 +1,29 @@
+-- name: dead_letters
+-- Open ones by channel, counted up to $1 each: a gauge must not cost what it measures. The partial index holds exactly
+-- them; channels without one are told, too, as 0.
+SELECT c.name AS channel,
+       (SELECT count(*) FROM (SELECT FROM notify.notifications_failed f
+          WHERE f.channel = c.name AND redriven_at IS NULL AND discarded_at IS NULL LIMIT $1) open) AS count
+FROM notify.channels c ORDER BY c.name
+
+-- name: scheduled
+-- What waits for its time and what should have gone, each counted up to $1, and since when the first should have, by
+-- Postgres' clock. Index on due_at; statement_timestamp(), because no index serves a volatile clock.
+SELECT (SELECT count(*) FROM (SELECT FROM notify.scheduled WHERE due_at > statement_timestamp() LIMIT $1) w) AS waiting,
+       (SELECT count(*) FROM (SELECT FROM notify.scheduled WHERE due_at <= statement_timestamp() LIMIT $1) d) AS overdue,
+       greatest(0, extract(epoch FROM statement_timestamp() - (SELECT min(due_at) FROM notify.scheduled)))::float8
+         AS overdue_seconds
+
+-- name: server
+-- Of the whole server: how full the queue of notifications is (1: COMMITs that notify fail), and how many connections
+-- of those that are not reserved for superusers are taken. Views of shared memory, one row a database.
+SELECT pg_notification_queue_usage() AS notify_queue,
+       (SELECT sum(numbackends)::int FROM pg_stat_database) AS connections,
+       current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS most
+
+-- name: ending_keys
+-- API keys in force that end within $1 days, the next $2 of them. A table of some hundred rows, read whole.
+SELECT id, name, extract(epoch FROM expires_at)::float8 AS expires_at
+FROM notify.api_keys
+WHERE revoked_at IS NULL AND expires_at > now() AND expires_at < now() + make_interval(days => $1)
+ORDER BY expires_at, id LIMIT $2
