@@ -7,9 +7,10 @@ PY    ?= python3
 STAMP := $(VENV)/.installed
 PEERS := $(ROOT)bench/.venv
 JS    := $(ROOT)clients/js
+TOOLS := $(ROOT).tools/prometheus
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test check format lint types arrows matrix mta fuzz client chromium chaos channels soak bench peers lock
+.PHONY: help install up down logs reset test check format lint types arrows matrix mta fuzz client chromium promtool watch chaos channels soak bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -36,7 +37,7 @@ logs: install  ## follow the logs of a running `make up`
 reset: install  ## stop and delete all local data
 	@exec $(BIN)/outbox reset
 
-test: install $(JS)/node_modules/.installed chromium  ## run the tests (their servers start by themselves)
+test: install $(JS)/node_modules/.installed chromium promtool  ## run the tests (their servers start by themselves)
 	@cd $(ROOT) && $(BIN)/python -m pytest -n 3 --dist worksteal -q
 
 check: format lint types arrows test  ## what CI runs: format, lint, types, import arrows, tests
@@ -66,6 +67,12 @@ chromium:  ## the browser of the browser tests (root on Debian; installs chromiu
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
 	  echo "installing chromium …"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
 	  || echo "no Chromium: the tests of tests/browser will fail"
+
+# Debian's, unpacked beside the checkout: nothing is installed, so no service is started.
+promtool:  ## Prometheus and promtool for the rules' tests (Debian; elsewhere those on PATH)
+	@test -x $(TOOLS)/usr/bin/promtool || command -v promtool >/dev/null || { \
+	  echo "fetching prometheus …"; mkdir -p $(TOOLS) && cd $(TOOLS) && apt-get update -qq && apt-get download -qq prometheus 2>/dev/null \
+	  && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb; } || echo "no promtool: the tests of tests/deploy will fail"
 
 matrix: install  ## the tests of the road on every PostgreSQL and Redis that is here, a cluster among them (ARGS=tests/relay …)
 	@cd $(ROOT) && $(BIN)/python -m tests.matrix $(ARGS)

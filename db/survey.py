@@ -30,3 +30,9 @@ async def server(conn: Executor) -> Record:
 async def ending_keys(conn: Executor, days: int, at_most: int) -> list[Record]:
     """API keys that end within so many days: id, name, and when, in Unix seconds."""
     return await conn.fetch(SQL["ending_keys"], days, at_most)
+
+
+async def oldest_row(conn: Executor) -> float | None:
+    """For how many seconds the oldest row has waited that no tick holds; None where there is none."""
+    seconds: float | None = await conn.fetchval(SQL["oldest_row"])
+    return seconds

@@ -24,6 +24,10 @@ COUNTED = 10_000
 KEY_DAYS, KEYS = 30, 20
 NOTHING = float("nan")
 
+OLDEST_ROW = Gauge(
+    "outbox_relay_oldest_row_seconds",
+    "For how long the oldest row has waited that no tick holds; 0: there is none.",
+)
 DEAD_LETTERS = Gauge("outbox_dead_letters_open", "Open dead letters; 10,000: or more.", ["channel"])
 SCHEDULED = Gauge("outbox_scheduled_rows", "Rows that wait for their time; 10,000: or more.")
 OVERDUE = Gauge("outbox_scheduled_overdue_rows", "Rows whose time has come; 10,000: or more.")
@@ -53,7 +57,7 @@ EVICTS = Gauge(
 )
 CLIENTS = Gauge("outbox_redis_connected_clients", "Connections of this node.", ["node"])
 OF_NODES = (MEMORY, MEMORY_MAX, AOF, WRITES_OK, EVICTS, CLIENTS)
-OF_POSTGRES = (SCHEDULED, OVERDUE, OVERDUE_SECONDS, NOTIFY_QUEUE, CONNECTIONS, CONNECTIONS_MAX)
+OF_POSTGRES = (OLDEST_ROW, SCHEDULED, OVERDUE, OVERDUE_SECONDS, NOTIFY_QUEUE, CONNECTIONS, CONNECTIONS_MAX)
 
 
 class Survey:
@@ -90,8 +94,9 @@ class Survey:
 async def look_at_tables(conn: Any) -> None:
     letters = await sql.dead_letters(conn, COUNTED)
     scheduled, server = await sql.scheduled(conn, COUNTED), await sql.server(conn)
-    keys = await sql.ending_keys(conn, KEY_DAYS, KEYS)
+    keys, oldest = await sql.ending_keys(conn, KEY_DAYS, KEYS), await sql.oldest_row(conn)
     forget_tables()
+    OLDEST_ROW.set(max(oldest or 0, 0))
     for letter in letters:
         DEAD_LETTERS.labels(letter["channel"]).set(letter["count"])
     SCHEDULED.set(scheduled["waiting"])
