@@ -32,7 +32,7 @@ async def ending_keys(conn: Executor, days: int, at_most: int) -> list[Record]:
     return await conn.fetch(SQL["ending_keys"], days, at_most)
 
 
-async def oldest_row(conn: Executor) -> float | None:
-    """For how many seconds the oldest row has waited that no tick holds; None where there is none."""
-    seconds: float | None = await conn.fetchval(SQL["oldest_row"])
+async def oldest_row(conn: Executor, at_most: int) -> float | None:
+    """For how many seconds the oldest of the first rows has waited that no tick holds; None where there is none."""
+    seconds: float | None = await conn.fetchval(SQL["oldest_row"], at_most)
     return seconds

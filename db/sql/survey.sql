@@ -32,12 +32,13 @@ WHERE revoked_at IS NULL AND expires_at > now() AND expires_at < now() + make_in
 ORDER BY expires_at, id LIMIT $2
 
 -- name: oldest_row
--- For how many seconds the oldest committed row has waited that no tick holds: what began after the newest tick's
--- snapshot, or was in progress in it and has ended. One row of each of the two ranges of the index (xid, id).
+-- For how many seconds the oldest committed row of a producer has waited that no tick holds: what began after the newest
+-- tick's snapshot, or was in progress in it and has ended. A retry has the date of its notification, which says nothing
+-- here. The first $1 rows of each of the two ranges of the index (xid, id).
 WITH last AS MATERIALIZED (SELECT snapshot FROM notify.relay_ticks ORDER BY no DESC LIMIT 1)
-SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8
-FROM ((SELECT created_at FROM notify.outbox
-       WHERE xid >= coalesce((SELECT pg_snapshot_xmax(snapshot) FROM last), '1'::xid8) ORDER BY xid, id LIMIT 1)
+SELECT extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE origin = 'producer'))::float8
+FROM ((SELECT created_at, origin FROM notify.outbox
+       WHERE xid >= coalesce((SELECT pg_snapshot_xmax(snapshot) FROM last), '1'::xid8) ORDER BY xid, id LIMIT $1)
       UNION ALL
-      (SELECT created_at FROM notify.outbox
-       WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip(snapshot) FROM last)) ORDER BY xid, id LIMIT 1)) waiting
+      (SELECT created_at, origin FROM notify.outbox
+       WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip(snapshot) FROM last)) ORDER BY xid, id LIMIT $1)) waiting

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from bench.watching.queries import metrics_in
 from tests.deploy.watching.exported import samples
-from tests.deploy.watching.tools import PROMETHEUS, ROOT, metrics_in, promtool
+from tests.deploy.watching.tools import PROMETHEUS, ROOT, promtool
 
 RULES, TESTS = sorted(PROMETHEUS.glob("rules/*.yml")), sorted(PROMETHEUS.glob("tests/*.yml"))
 SEVERITIES = {"critical", "warning", "info"}

@@ -1,6 +1,5 @@
-"""Where `make promtool` has put Prometheus, and what its query language calls a metric."""
+"""Where `make promtool` has put Prometheus."""
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,12 +7,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 BIN = ROOT / ".tools" / "prometheus" / "usr" / "bin"
-
-STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
-SELECTORS = re.compile(r"\{[^}]*\}|\[[^\]]*\]")
-LABELS = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")
-NAMES = re.compile(r"(?<![\w:.$])([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?!\s*\()(?![\w:(])")
-WORDS = {"and", "or", "unless", "bool", "offset", "inf", "nan", "by", "on"}
 
 
 def tool(name: str) -> str:
@@ -31,10 +24,3 @@ def promtool(*words: str) -> str:
     )
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout
-
-
-def metrics_in(query: str) -> set[str]:
-    """The names of metrics that a query asks for."""
-    bare = LABELS.sub("", SELECTORS.sub("", STRINGS.sub("", query)))
-    bare = re.sub(r"offset\s+\w+", "", bare)
-    return {name for name in NAMES.findall(bare) if name.lower() not in WORDS}
