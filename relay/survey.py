@@ -21,12 +21,13 @@ EVERY_SECONDS = 5.0
 REFUSED_SECONDS = 300.0
 SILENCE_SECONDS = 5.0
 COUNTED = 10_000
+FIRST = 1_000  # rows among which the oldest one is looked for
 KEY_DAYS, KEYS = 30, 20
 NOTHING = float("nan")
 
 OLDEST_ROW = Gauge(
     "outbox_relay_oldest_row_seconds",
-    "For how long the oldest row has waited that no tick holds; 0: there is none.",
+    "For how long the oldest row of a producer has waited that no tick holds.",
 )
 DEAD_LETTERS = Gauge("outbox_dead_letters_open", "Open dead letters; 10,000: or more.", ["channel"])
 SCHEDULED = Gauge("outbox_scheduled_rows", "Rows that wait for their time; 10,000: or more.")
@@ -94,7 +95,7 @@ class Survey:
 async def look_at_tables(conn: Any) -> None:
     letters = await sql.dead_letters(conn, COUNTED)
     scheduled, server = await sql.scheduled(conn, COUNTED), await sql.server(conn)
-    keys, oldest = await sql.ending_keys(conn, KEY_DAYS, KEYS), await sql.oldest_row(conn)
+    keys, oldest = await sql.ending_keys(conn, KEY_DAYS, KEYS), await sql.oldest_row(conn, FIRST)
     forget_tables()
     OLDEST_ROW.set(max(oldest or 0, 0))
     for letter in letters:

@@ -44,7 +44,8 @@ async def verify(conn: Connection, shipper: Shipper, ledger: Ledger) -> Droppabl
 def measure(stream: str, state: State) -> None:
     metrics.QUEUE_LENGTH.labels(stream).set(state.length)
     metrics.OLDEST_SECONDS.labels(stream).set(age(state.first.ms) if state.first else 0)
-    metrics.LOSSES.labels(stream)  # 0 from the beginning: an increase is seen only of what was there before
+    for counter in (metrics.LOSSES, metrics.REFILLED, metrics.SKIPPED):
+        counter.labels(stream)  # 0 from the beginning: an increase is seen only of what was there before
 
 
 def age(ms: int) -> float:

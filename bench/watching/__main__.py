@@ -52,12 +52,13 @@ async def watched(asked: argparse.Namespace, folder: Path) -> bool:
             tasks.create_task(crowd(on.doors, asked.seconds))
             tasks.create_task(trouble(on, asked.seconds))
         await asyncio.sleep(QUIET_SECONDS)
+        span = started, time()
         console.print("asking every query", highlight=False)
-        answers = await ask_all(on.prometheus, started, time())
+        answers = await ask_all(on.prometheus, span)
+        show(answers, everything=asked.all)
         if asked.pictures:
             console.print("drawing the dashboard", highlight=False)
-            await draw(on.prometheus, (started, time()), on.events, asked.pictures)
-    show(answers, everything=asked.all)
+            await draw(on.prometheus, span, on.events, asked.pictures)
     return all(answer.holds for answer in answers)
 
 

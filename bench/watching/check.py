@@ -27,9 +27,9 @@ class Answer:
         return not self.trouble and (self.samples > 0 or self.query.expr in EMPTY)
 
 
-async def ask_all(prometheus: Prometheus, start: float, end: float) -> list[Answer]:
+async def ask_all(prometheus: Prometheus, span: tuple[float, float]) -> list[Answer]:
     turns = asyncio.Semaphore(AT_ONCE)
-    return await asyncio.gather(*(ask(prometheus, one, (start, end), turns) for one in every()))
+    return await asyncio.gather(*(ask(prometheus, one, span, turns) for one in every()))
 
 
 async def ask(

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from math import ceil, floor, log10
 
 SI = ((1e9, "B"), (1e6, "M"), (1e3, "K"))
-BYTES = ((1024.0**3, "GiB"), (1024.0**2, "MiB"), (1024.0, "KiB"))
-SECONDS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+SECONDS = ((86400.0, "d"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
 def text(value: float, unit: str) -> str:
     """The units of our dashboard; any other is a plain number."""
     match unit:
         case "s":
-            return scaled(value, SECONDS) if value else "0 s"
-        case "bytes":
-            return scaled(value, (*BYTES, (1.0, "B")))
+            return duration(value)
+        case "decbytes":
+            return scaled(value, BYTES)
         case "percentunit":
             return f"{short(value * 100)}%"
         case "ops":
@@ -22,6 +22,16 @@ def text(value: float, unit: str) -> str:
         case "d":
             return f"{short(value)} days"
     return short(value)
+
+
+def duration(seconds: float) -> str:
+    """100 s is 1m40s."""
+    if not 60 <= seconds < 86_400:
+        return scaled(seconds, SECONDS) if seconds else "0 s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "m"), (rest, "s"))
+    return "".join(f"{number}{name}" for number, name in parts if number)
 
 
 def scaled(value: float, steps: Sequence[tuple[float, str]]) -> str:

@@ -403,7 +403,7 @@ OTHERS = [
         {"notifications_failed_open"},
         6 * BATCH,
     ),
-    Hot("survey_oldest_row", lambda c, n: survey.oldest_row(c), {LOG, TICKS}, PARTITIONS + 2),
+    Hot("survey_oldest_row", lambda c, n: survey.oldest_row(c, BATCH), {LOG, TICKS}, PARTITIONS * BATCH),
     Hot("survey_scheduled", lambda c, n: survey.scheduled(c, BATCH), {DUE}, 2 * BATCH + 1),
     Hot("status", lambda c, n: c.fetch(notifications.SQL["status"], UUID(uuid(1))), OF_ONE, 6, sorts=2),
     Hot(

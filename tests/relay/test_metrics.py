@@ -31,6 +31,10 @@ LATER = """
 INSERT INTO notify.outbox (event_type, user_id, deliver_at)
 SELECT 'a', 'u', now() + make_interval(secs => s) FROM unnest($1::float8[]) s
 """
+OLD_RETRY = """
+INSERT INTO notify.outbox (event_type, user_id, created_at, attempt, origin)
+VALUES ('a', 'u', now() - interval '1 day', 1, 'schedule')
+"""
 DEAD = """
 INSERT INTO notify.notifications_failed (channel, error_class, reason, redriven_at, discarded_at)
 VALUES ('sms', 'gone', '', NULL, NULL), ('sms', 'gone', '', NULL, NULL),
@@ -201,6 +205,7 @@ async def test_the_oldest_row_is_seen_without_a_leader(
     assert value("outbox_relay_oldest_row_seconds") == 0
     await late.commit()
     await admin.execute("UPDATE notify.outbox SET created_at = created_at - interval '90 s'")
+    await admin.execute(OLD_RETRY)
     await survey.postgres()
     assert 89 < (value("outbox_relay_oldest_row_seconds") or 0) < 150
     pool.terminate()
