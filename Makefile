@@ -85,6 +85,9 @@ mta: install  ## e-mail through a real Postfix, bounces and all (root on Debian;
 fuzz: install  ## Schemathesis over the whole OpenAPI document, as each role (ARGS="-n 500 --seed 7")
 	@cd $(ROOT) && OUTBOX_FUZZ='$(or $(ARGS),-n 100)' $(BIN)/python -m pytest -q -n 0 tests/outbox/api/openapi/test_fuzz.py
 
+watch: install promtool chromium  ## a real Prometheus beside the service, in trouble: does every query answer? and the dashboard as pictures
+	@cd $(ROOT) && $(BIN)/python -m bench.watching --pictures docs/img $(ARGS)
+
 chaos: install  ## a thousand faults against real processes while producers write, then an audit (LONG=1: 10 M rows)
 	@cd $(ROOT) && $(BIN)/python -m bench.chaos $(if $(LONG),--long) $(ARGS)
 

@@ -33,9 +33,9 @@ class Doors:
     gateways: tuple[int, ...]
 
 
-def token(subject: str, scope: str) -> str:
+def token(subject: str, scope: str, lasts: timedelta = timedelta(hours=6)) -> str:
     claims = {"sub": subject, "scope": scope, "iss": "outbox", "aud": "outbox"}
-    return jwt.encode(claims | {"exp": datetime.now(UTC) + timedelta(hours=6)}, JWT_SECRET, "HS256")
+    return jwt.encode(claims | {"exp": datetime.now(UTC) + lasts}, JWT_SECRET, "HS256")
 
 
 async def crowd(doors: Doors, seconds: float) -> None:
@@ -83,13 +83,13 @@ async def posts(doors: Doors, seconds: float) -> None:
 
 
 async def person(doors: Doors, number: int) -> None:
-    """A socket that is open; it comes back where it is closed, and leaves by itself at times."""
+    """A socket that is open; it comes back where it is closed, and leaves by itself at times. Some have a token that
+    ends soon, one comes with what is none."""
     port = doors.gateways[number % len(doors.gateways)]
-    said = [
-        websockets.Subprotocol("outbox.v1"),
-        websockets.Subprotocol(f"bearer.{token(f'u{number}', 'user')}"),
-    ]
     while True:
+        lasts = timedelta(seconds=15) if number % 20 == 7 else timedelta(hours=1)
+        mine = "none" if number == 1 else token(f"u{number}", "user", lasts)
+        said = [websockets.Subprotocol(word) for word in ("outbox.v1", f"bearer.{mine}")]
         with suppress(OSError, websockets.WebSocketException, TimeoutError):
             async with websockets.connect(f"ws://127.0.0.1:{port}/v1/ws", subprotocols=said) as socket:
                 async with asyncio.timeout(20 + number % 40):

@@ -141,18 +141,15 @@ def threshold(value: float, defaults: Mapping[str, Any]) -> str:
 
 
 def table(panel: Panel, answers: Answers, unit: str) -> str:
-    hidden = {"__name__", "job", "alertstate"}
     rows = [
-        ({k: v for k, v in one.labels.items() if k not in hidden}, one.points[-1][1])
+        {**one.labels, "Value": text(one.points[-1][1], unit)}
         for target in panel.targets
         for one in answers[target.expr]
         if one.points
     ]
-    names = sorted({name for labels, _ in rows for name in labels})
-    head = "".join(f"<th>{escape(name)}</th>" for name in [*names, "Value"])
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(labels.get(name, ''))}</td>" for name in names)
-        + f"<td>{escape(text(value, unit))}</td></tr>"
-        for labels, value in rows
-    )  # fmt: skip
-    return f"<table><tr>{head}</tr>{body}</table>"
+    names = sorted(
+        {name for row in rows for name in row} - panel.hidden, key=lambda name: (name == "Value", name)
+    )
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    cells = ("".join(f"<td>{escape(row.get(name, ''))}</td>" for name in names) for row in rows)
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"

@@ -37,6 +37,7 @@ class Panel:
     targets: list[Target] = field(default_factory=list)
     defaults: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()  # a table's columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,10 @@ def panel(made: dict[str, Any]) -> Panel:
     targets = [Target(filled(one["expr"]), one.get("legendFormat", "")) for one in made.get("targets", ())]
     defaults = made.get("fieldConfig", {}).get("defaults", {})
     place = at["x"], at["y"], at["w"], at["h"]
-    return Panel(made["type"], made["title"], place, targets, defaults, made.get("options", {}))
+    hidden = frozenset(
+        name for one in made.get("transformations", ()) for name in one["options"]["excludeByName"]
+    )
+    return Panel(made["type"], made["title"], place, targets, defaults, made.get("options", {}), hidden)
 
 
 def annotations(path: Path = DASHBOARD) -> dict[str, str]:
