@@ -52,7 +52,10 @@ async def watched(asked: argparse.Namespace, folder: Path) -> bool:
             tasks.create_task(crowd(on.doors, asked.seconds))
             tasks.create_task(trouble(on, asked.seconds))
         await asyncio.sleep(QUIET_SECONDS)
-        span = started, time()
+        span = (
+            started,
+            started + QUIET_SECONDS + asked.seconds,
+        )  # producers may be late, people have gone by then
         console.print("asking every query", highlight=False)
         answers = await ask_all(on.prometheus, span)
         show(answers, everything=asked.all)
@@ -67,7 +70,7 @@ def show(answers: list[Answer], *, everything: bool) -> None:
     for answer in answers:
         if everything or not answer.samples:
             why = answer.trouble or EMPTY.get(
-                answer.query.expr, "" if answer.samples else "[red]no answer[/]"
+                answer.query.where, "" if answer.samples else "[red]no answer[/]"
             )
             table.add_row(answer.query.where, answer.query.expr, f"{answer.samples} {why}".strip())
     if table.rows:

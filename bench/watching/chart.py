@@ -127,7 +127,7 @@ def axis_of(found: Sequence[Line], defaults: Mapping[str, Any], *, log: bool) ->
     high = max(values, default=1.0)
     if log:
         return decades(min(values, default=0.1), max(high, min(values, default=0.1) * 1.01))
-    return marks(0, max(defaults.get("max", high * 1.05), 1e-9) or 1.0)
+    return marks(0, defaults.get("max", high * 1.05 or 1.0))
 
 
 def drawn(line: Line, axis: Axis, fill: float, *, step: bool) -> str:

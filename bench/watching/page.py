@@ -93,7 +93,7 @@ def colored(panel: Panel, answers: Answers) -> list[Line]:
 def label(legend: str, labels: Mapping[str, str]) -> str:
     for name, value in labels.items():
         legend = legend.replace(f"{{{{{name}}}}}", value)
-    return legend or ", ".join(labels.values()) or "value"
+    return "value" if "{{" in legend else legend or ", ".join(labels.values()) or "value"
 
 
 def legend(found: Sequence[Line]) -> str:
