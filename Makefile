@@ -7,9 +7,10 @@ PY    ?= python3
 STAMP := $(VENV)/.installed
 PEERS := $(ROOT)bench/.venv
 JS    := $(ROOT)clients/js
+TOOLS := $(ROOT).tools/prometheus
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down logs reset test test-docker check format lint types arrows matrix mta pooler fuzz client chromium helm systemd pgbouncer chaos channels soak rollout bench peers lock
+.PHONY: help install up down logs reset test test-docker check format lint types arrows matrix mta pooler fuzz client chromium helm systemd pgbouncer promtool watch chaos channels soak rollout bench peers lock
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
@@ -36,7 +37,7 @@ logs: install  ## follow the logs of a running `make up`
 reset: install  ## stop and delete all local data
 	@exec $(BIN)/outbox reset
 
-test: install $(JS)/node_modules/.installed chromium helm systemd pgbouncer  ## run the tests (their servers start by themselves)
+test: install $(JS)/node_modules/.installed chromium helm systemd pgbouncer promtool  ## run the tests (their servers start by themselves)
 	@cd $(ROOT) && $(BIN)/python -m pytest -n 3 --dist worksteal -q
 
 check: format lint types arrows test  ## what CI runs: format, lint, types, import arrows, tests
@@ -80,6 +81,12 @@ pgbouncer:  ## the pooler that tests go through (root on Debian; installs it whe
 	  echo "installing pgbouncer …"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends pgbouncer >/dev/null; } \
 	  || echo "no PgBouncer: tests/outbox/doctor/test_listening.py will fail"
 
+# Debian's, unpacked beside the checkout: nothing is installed, so no service is started.
+promtool:  ## Prometheus and promtool for the rules' tests (Debian; elsewhere those on PATH)
+	@test -x $(TOOLS)/usr/bin/promtool || command -v promtool >/dev/null || { \
+	  echo "fetching prometheus …"; mkdir -p $(TOOLS) && cd $(TOOLS) && apt-get update -qq && apt-get download -qq prometheus 2>/dev/null \
+	  && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb; } || echo "no promtool: the tests of tests/deploy will fail"
+
 matrix: install  ## the tests of the road on every PostgreSQL and Redis that is here, a cluster among them (ARGS=tests/relay …)
 	@cd $(ROOT) && $(BIN)/python -m tests.matrix $(ARGS)
 
@@ -97,6 +104,9 @@ pooler: install pgbouncer  ## the service through a real PgBouncer in transactio
 
 fuzz: install  ## Schemathesis over the whole OpenAPI document, as each role (ARGS="-n 500 --seed 7")
 	@cd $(ROOT) && OUTBOX_FUZZ='$(or $(ARGS),-n 100)' $(BIN)/python -m pytest -q -n 0 tests/outbox/api/openapi/test_fuzz.py
+
+watch: install promtool chromium  ## a real Prometheus beside the service, in trouble: does every query answer? and the dashboard as pictures
+	@cd $(ROOT) && $(BIN)/python -m bench.watching --pictures docs/img $(ARGS)
 
 chaos: install  ## a thousand faults against real processes while producers write, then an audit (LONG=1: 10 M rows)
 	@cd $(ROOT) && $(BIN)/python -m bench.chaos $(if $(LONG),--long) $(ARGS)

@@ -14,6 +14,7 @@ from outbox.nodes import Nodes
 from outbox.probes import Health, parting, serve
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
+from outbox.vitals import Vitals
 
 log = get("gateway")
 
@@ -31,8 +32,11 @@ async def main(settings: Settings, stop: Stop) -> None:
         max_connections=PUBLISHERS,
         timeout=5,
     )
+    vitals = Vitals("gateway", pool, nodes)
     try:
-        await run(Switchboard(settings, pool, nodes), stop)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(run_loop("gateway.vitals", vitals.step, asyncio.Event(), stop))
+            await run(Switchboard(settings, pool, nodes), stop)
     finally:
         await nodes.aclose()
         pool.terminate()

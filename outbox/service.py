@@ -5,6 +5,8 @@ import random
 import signal
 from collections.abc import Awaitable, Callable
 
+from prometheus_client import Counter
+
 from outbox import supervised
 from outbox.log import get
 
@@ -13,6 +15,7 @@ log = get("service")
 # A step does one bounded piece of work and says how many seconds it can wait; 0 means "there is more".
 Step = Callable[[], Awaitable[float]]
 MAX_BACKOFF_SECONDS = 5.0
+FAILURES = Counter("outbox_loop_failures_total", "Steps that failed and are tried again, by loop.", ["loop"])
 
 
 class Stop:
@@ -59,6 +62,7 @@ async def run_loop(name: str, step: Step, wake: asyncio.Event, stop: Stop) -> No
     wake-up is lost. An error is logged and backed off, and the loop goes on.
     """
     stop.wakes(wake)
+    FAILURES.labels(name)
     failures = 0
     while not stop:
         wake.clear()
@@ -69,6 +73,7 @@ async def run_loop(name: str, step: Step, wake: asyncio.Event, stop: Stop) -> No
             failures = 0
         except Exception as error:
             failures += 1
+            FAILURES.labels(name).inc()
             pause = backoff(failures)
             log.error(
                 "loop.failed", loop=name, error=describe(error), failures=failures, exc_info=unexpected(error)

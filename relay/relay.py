@@ -102,6 +102,7 @@ class Relay:
         if not await self.lead.held(conn):
             self.forget()
             self.waiting_since = None
+            metrics.stand_by()
             return self.lead.interval
         if self.ledger is None or self.ledger.stale or self.lead.epoch != epoch:
             self.ledger = await self.loaded(conn)
@@ -226,11 +227,10 @@ class Relay:
             if self.ledger is None or self.conn is None or self.conn.is_closed():
                 return False
             ledger = self.ledger
-            self.droppable = await verify(self.conn, self.shipper, ledger)
-            metrics.LAG_SECONDS.set(self.lag())
-            base = self.seen or ledger.snapshot
+            base = self.seen or ledger.snapshot  # before Redis is asked: the rows wait while that is away
             rows = await sql.backlog(self.conn, base.xmax, base.xip, ledger.floor.prove(base))
             metrics.LAG_ROWS.set(rows)
+            self.droppable = await verify(self.conn, self.shipper, ledger)
             await self.note_drawn(self.conn, ledger)
             await heed(self.conn, self.shipper, ledger)
             return bool(ledger.stale or ledger.behind)

@@ -23,6 +23,8 @@ from outbox.probes import Health, serve_probes
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
 from outbox.streams import LANES
+from outbox.vitals import Vitals
+from workers import metrics
 from workers.claiming import Lane
 from workers.common import Common
 from workers.decide import Rules
@@ -99,10 +101,12 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop, left_out
     holding = partial(shards_that_hold, shared.nodes, settings.keys)
     fleet = Fleet(pool, partial(run_shard, shared, {}), holding, workable, names, others)
     mirror = Mirror(pool, shared.nodes, settings.keys)
+    vitals = Vitals("worker", pool, shared.nodes)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(fleet.run(stop))
             tasks.create_task(run_loop("mirror dead letters", mirror.step, asyncio.Event(), stop))
+            tasks.create_task(run_loop("worker.vitals", vitals.step, asyncio.Event(), stop))
             tasks.create_task(serve_probes(shared.health, settings.host, settings.worker_port, stop))
             said = names or (f"all but {', '.join(others)}" if others else "all")
             log.info("worker.started", channels=said, port=settings.worker_port)
@@ -151,6 +155,7 @@ async def run_shard(
         common = Common(name, database=shared.pool, rates=shared.rates)
         closing = partial(close_channel, seconds=shared.settings.shutdown_grace * CLOSE_CHANNEL)
         premises = channels[name] = Premises(kind, common, maker(shared, common, kind), closing)
+    metrics.begin(name)
     async with asyncio.TaskGroup() as tasks:
         for lane in LANES:
             tasks.create_task(run_lane(shared, premises, lane, shard.number, stop))

@@ -177,7 +177,11 @@ class Providers(Generic[M]):
     async def _ask(self, provider: Provider[M], message: M, admission: Admission, deadline: float) -> Outcome:
         name, circuit = provider.name, self.common.circuit(provider.name)
         try:
-            with tracing.span(f"send {name}", Kind.CLIENT, {"outbox.provider": name}) as span:
+            about = {"outbox.provider": name}
+            with (
+                metrics.PROVIDER_SECONDS.labels(self.common.channel, name).time(),
+                tracing.span(f"send {name}", Kind.CLIENT, about) as span,
+            ):
                 outcome = await paced(self.paces.get(name), within(provider.send(message), deadline))
                 traced.answered(span, outcome)
             note(circuit, admission, outcome)

@@ -286,14 +286,18 @@ def count(settled: Sequence[Settled], channel: str) -> None:
     seconds, now = metrics.SECONDS.labels(channel), datetime.now(UTC)
     for item in settled:
         if item.settlement.status is Status.DELIVERED:
-            seconds.observe(max((now - item.job.entry.envelope.created_at).total_seconds(), 0.0))
+            envelope = item.job.entry.envelope
+            wanted_at = max(envelope.created_at, envelope.deliver_at or envelope.created_at)
+            seconds.observe(max((now - wanted_at).total_seconds(), 0.0))
         elif item.settlement.dead:
+            metrics.DEAD.labels(channel).inc()
             with item.job.span.within():
                 tell_dead(item.settlement, channel)
 
 
 def count_undecodable(entries: Sequence[Undecodable], channel: str) -> None:
     metrics.FAILED.labels(channel, "undecodable").inc(len(entries))
+    metrics.DEAD.labels(channel).inc(len(entries))
     for entry in entries:
         log.warning(
             "worker.undecodable",

@@ -191,6 +191,7 @@ class Ground:
     servers: Servers
     database: Database
     doubles: Doubles
+    relay: Service = field(init=False)
     workers: list[Service] = field(default_factory=list)
 
     async def configure(self, channel: str, config: dict[str, Any]) -> None:
@@ -230,7 +231,7 @@ async def ground(folder: Path) -> AsyncIterator[Ground]:
             made = Ground(servers, database, doubles)
             await made.prepare()
             async with all_of(*made.processes()) as started:
-                made.workers = started[1:]
+                made.relay, *made.workers = started
                 yield made
     finally:
         await servers.stop()

@@ -16,6 +16,7 @@ from outbox.nodes import Nodes
 from outbox.probes import Health, parting, serve
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
+from outbox.vitals import Vitals
 
 log = get("api")
 
@@ -58,6 +59,7 @@ async def main(settings: Settings, stop: Stop) -> None:
     guard: Guard = app.state.guard
     steps = {
         "api.ping": pulse.step,
+        "api.vitals": Vitals("api", pool, nodes).step,
         "api.erasures": eraser.step,
         "api.keys_used": guard.keyring.touch,
         "api.audit_prune": AuditLog(settings, pool).prune,

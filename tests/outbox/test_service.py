@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 import structlog
+from prometheus_client import REGISTRY
 
 from db.pool import OUTAGES
 from outbox import service
@@ -228,3 +229,16 @@ def test_an_outage_is_logged_without_a_stack_trace(kind: type[Exception]) -> Non
 
 def test_a_bug_is_logged_with_its_stack_trace() -> None:
     assert unexpected(KeyError("user_id"))
+
+
+async def test_failed_steps_are_counted_by_loop(logs: list[Any]) -> None:
+    stop = Stop()
+
+    async def step() -> float:
+        assert REGISTRY.get_sample_value("outbox_loop_failures_total", {"loop": "counted"}) == 0
+        stop.ask()
+        raise ConnectionResetError
+
+    async with asyncio.timeout(5):
+        await run_loop("counted", step, asyncio.Event(), stop)
+    assert REGISTRY.get_sample_value("outbox_loop_failures_total", {"loop": "counted"}) == 1
