@@ -58,7 +58,7 @@ async def main(settings: Settings, stop: Stop) -> None:
     relay = build(settings, nodes)
     wake = asyncio.Event()
     listener = Listener(settings.listen_database, wake)
-    upkeep = Upkeep(relay, settings.listen_database, settings.partition_rows, settings.retention)
+    upkeep = Upkeep(relay, settings.own_database, settings.partition_rows, settings.retention)
     health = Health()
     health.add("listen", listener.check)
     health.add("relay", relay.check)
