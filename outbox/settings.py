@@ -214,11 +214,14 @@ class Settings(OtelSettings, BaseSettings):
         return (self.listen_database_url or self.database_url).get_secret_value()
 
     @property
+    def own_database(self) -> str:
+        """For what has a session of its own: never through a pooler."""
+        return self.listen_database if without_parameter(self.database)[1] else self.database
+
+    @property
     def migrate_database(self) -> str:
         return (
-            self.migrate_database_url.get_secret_value()
-            if self.migrate_database_url
-            else self.listen_database
+            self.migrate_database_url.get_secret_value() if self.migrate_database_url else self.own_database
         )
 
     @property

@@ -66,7 +66,7 @@ async def main(settings: Settings, stop: Stop) -> None:
     relay = build(settings, nodes)
     wake = asyncio.Event()
     listener = Listener(settings.listen_database, wake)
-    upkeep = Upkeep(relay, settings.listen_database, settings.partition_rows, settings.retention)
+    upkeep = Upkeep(relay, settings.own_database, settings.partition_rows, settings.retention)
     pool = await open_pool(settings.database, name="relay-survey", size=2)
     survey, vitals, expiry = Survey(pool, nodes), Vitals("relay", pool, nodes), Expiry(settings)
     health = Health()

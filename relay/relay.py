@@ -90,7 +90,7 @@ class Relay:
     async def connected(self) -> Connection:
         if self.conn is None or self.conn.is_closed():
             self.forget()
-            self.conn = await connect(self.settings.listen_database, name="relay", **BY_INDEX)
+            self.conn = await connect(self.settings.own_database, name="relay", **BY_INDEX)
         return self.conn
 
     def forget(self) -> None:

@@ -94,3 +94,22 @@ def test_a_reference_is_resolved_or_explained(monkeypatch: pytest.MonkeyPatch) -
         resolve("env:NOWHERE")
     with pytest.raises(SettingsError, match="write env:NAME"):
         resolve("smtp://mail:25")
+
+
+def test_behind_a_pooler_postgres_itself_must_be_known(environment: pytest.MonkeyPatch) -> None:
+    pooled, direct = "postgresql://u@pool:6432/d?pooler=transaction", "postgresql://u@db:5432/d"
+    environment.setenv("DATABASE_URL", pooled)
+    for listen in ("", pooled):
+        if listen:
+            environment.setenv("OUTBOX_LISTEN_DATABASE_URL", listen)
+        with pytest.raises(SettingsError, match="OUTBOX_LISTEN_DATABASE_URL must be set to Postgres itself"):
+            Settings.load()
+    environment.setenv("OUTBOX_LISTEN_DATABASE_URL", direct)
+    made = Settings.load()
+    assert {made.listen_database, made.own_database, made.migrate_database} == {direct}
+    environment.setenv("DATABASE_URL", pooled.replace("transaction", "session"))
+    with pytest.raises(SettingsError, match="pooler=session in the URL: only pooler=transaction is known"):
+        Settings.load()
+    environment.setenv("DATABASE_URL", "postgresql://u@elsewhere:5432/d")
+    apart = Settings.load()
+    assert apart.own_database == apart.migrate_database == "postgresql://u@elsewhere:5432/d"
