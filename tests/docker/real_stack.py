@@ -58,7 +58,7 @@ def test_every_container_is_healthy_and_the_job_is_done(stack: Stack) -> None:
     assert {name: each["Health"]["Status"] for name, each in states.items()} == dict.fromkeys(
         states, "healthy"
     )
-    assert len(states) == 18
+    assert len(states) == 17
 
 
 def test_ours_are_nobody_and_write_nowhere(stack: Stack) -> None:
