@@ -48,6 +48,7 @@ class Fleet:
         self._pool, self._work, self._workable, self._only = pool, work, workable, frozenset(only)
         self._tasks = asyncio.TaskGroup()
         self._running: dict[str, Running] = {}
+        self._looked = False
         self._missing: frozenset[str] = frozenset()
         self._unworkable: Mapping[str, str] = {}
 
@@ -75,7 +76,12 @@ class Fleet:
             self._end(name)
         for name in begin:
             self._begin(name, wanted[name])
+        self._looked = True
         return LOOK_SECONDS
+
+    def check(self) -> str | None:
+        """For /readyz: a worker without lanes would let the one before it be stopped too early."""
+        return None if self._looked else "it is not known yet which channels there are"
 
     def _begin(self, name: str, kind: str) -> None:
         stop = Stop()

@@ -95,6 +95,7 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
     rates = Rates(settings.redis, settings.redis_prefix, settings.rates_without_redis)
     shared = Shared(settings, pool, connect(settings.redis), rates, Health(), recipients)
     fleet = Fleet(pool, partial(run_channel, shared), workable, names)
+    shared.health.add("channels", fleet.check)
     mirror = Mirror(pool, shared.nodes, settings.keys)
     try:
         async with asyncio.TaskGroup() as tasks:
