@@ -65,6 +65,7 @@ class Fleet:
         self._only, self._left_out = frozenset(only), frozenset(left_out)
         self._tasks = asyncio.TaskGroup()
         self._running: dict[Shard, Running] = {}
+        self._looked = False
         self._missing: frozenset[str] = frozenset()
         self._unworkable: Mapping[str, str] = {}
 
@@ -96,7 +97,12 @@ class Fleet:
             self._end(shard)
         for shard in begin:
             self._begin(shard, wanted[shard])
+        self._looked = True
         return LOOK_SECONDS
+
+    def check(self) -> str | None:
+        """For /readyz: a worker without lanes would let the one before it be stopped too early."""
+        return None if self._looked else "it is not known yet which channels there are"
 
     async def _wanted(self, channels: Sequence[Kind]) -> dict[Shard, str]:
         """Every shard that something may come into; of the others those that hold something."""

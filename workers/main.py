@@ -100,6 +100,7 @@ async def main(settings: Settings, channels: Sequence[str], stop: Stop, left_out
     shared = Shared(settings, pool, connect(settings.redis), rates, Health(), recipients)
     holding = partial(shards_that_hold, shared.nodes, settings.keys)
     fleet = Fleet(pool, partial(run_shard, shared, {}), holding, workable, names, others)
+    shared.health.add("channels", fleet.check)
     mirror = Mirror(pool, shared.nodes, settings.keys)
     vitals = Vitals("worker", pool, shared.nodes)
     try:

@@ -11,6 +11,7 @@ from bench.rollout.account import CHANNELS, Line
 from bench.rollout.deploy import Report
 
 OUT = Path(__file__).parent.parent / "out" / "rollout.json"
+TABLE_CHARACTERS = 116
 KINDS = ("unclean", "failed", "missing", "twice", "uninvited", "oddities")
 
 
@@ -21,7 +22,10 @@ def save(report: Report, path: Path) -> None:
 
 
 def show(report: Report, console: Console) -> None:
-    console.print(table(report))
+    wide = Console(
+        width=max(console.width, TABLE_CHARACTERS)
+    )  # a terminal may fold its lines; cells stay whole
+    wide.print(table(report))
     console.print(
         f"{report.requests} calls, {report.notifications} notifications, {report.deliveries} deliveries",
         highlight=False,

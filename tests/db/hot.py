@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +32,7 @@ from relay.look import TICK_BYTES, TICK_ROWS
 from relay.quick import QUICK_BYTES, QUICK_ROWS
 from relay.relay import BY_INDEX
 from tests.db.seeded import FIRST_XID, PARTITIONS, ROWS_PER_XID, SOLO_ROWS, SOLO_XID, TAIL, USER_ITEMS, uuid
+from tests.db.seeded import NEWEST as NEWEST_ROW
 
 Call = Callable[[Connection, int], Awaitable[Any]]
 LOG, TICKS, TICK_MS, DUE = "outbox_xid_id_idx", "relay_ticks_pkey", "relay_ticks_ms", "scheduled_due_at"
@@ -364,7 +365,7 @@ BROWSING = [
         "browse_deep",
         browse.Wanted(),
         BY_TIME,
-        browse.Place(datetime.now(UTC) - timedelta(seconds=15), UUID(int=0)),
+        browse.Place(NEWEST_ROW - timedelta(seconds=1), UUID(int=0)),
     ),
     browsing("browse_nothing_fits", browse.Wanted(event_type="login"), BY_TIME),
     browsing("browse_user", browse.Wanted(user_id="u7"), BY_USER),
