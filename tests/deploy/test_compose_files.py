@@ -1,16 +1,15 @@
 """compose.yml and compose.production.yml hold what the documents say. Whether they run is for tests/docker to see."""
 
-import importlib
 import re
 from typing import Any
 
 import pytest
+import yaml
 
 from gateway.script import PATH as SCRIPT
 from outbox.settings import PROJECT, Settings
 from workers.main import CHANNELS, WEBHOOK
 
-yaml: Any = importlib.import_module("yaml")
 DEVELOPMENT: dict[str, Any] = yaml.safe_load((PROJECT / "compose.yml").read_text())
 PRODUCTION: dict[str, Any] = yaml.safe_load((PROJECT / "compose.production.yml").read_text())
 FILES = {"development": DEVELOPMENT, "production": PRODUCTION}
