@@ -16,12 +16,13 @@ from db.pool import Pool
 from outbox.streams import GROUP
 from tests.workers.conftest import Road
 from workers import metrics
+from workers.counting import count
 from workers.entries import Entry, decode
 from workers.inapp import InApp
 from workers.job import Job, Settled
 from workers.main import connect
 from workers.reader import Reader, Source
-from workers.settler import Settler, count
+from workers.settler import Settler
 
 
 async def claimed(road: Road, pool: Pool, user_id: str = "ada") -> Job:
