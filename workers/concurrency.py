@@ -34,9 +34,9 @@ class Concurrency:
     ceiling: int
     limit: int = 0
     under_way: int = 0
+    wanted: bool = False  # since the last measurement more could have been sent, had there been room
     usual: float | None = None  # seconds of an answer that queued behind nobody
     _phase: int = 0  # answers to what began in an earlier one tell nothing
-    _most: int = 0  # under way during this measurement
     _seconds: list[float] = field(default_factory=list)
     _measured: int = 0
     _settled: bool = False  # the first queue was seen: from now on in small steps
@@ -49,7 +49,6 @@ class Concurrency:
     def began(self) -> int:
         """What `ended` is to be told."""
         self.under_way += 1
-        self._most = max(self._most, self.under_way)
         return self._phase
 
     def ended(self, phase: int, seconds: float | None) -> None:
@@ -61,7 +60,7 @@ class Concurrency:
         if len(self._seconds) >= max(SAMPLES, 0 if self._full else self.limit):
             self._measure(median(self._seconds))
             self._seconds.clear()
-            self._most = self.under_way
+            self.wanted = False
 
     def _measure(self, seconds: float) -> None:
         if self._full:
@@ -71,7 +70,7 @@ class Concurrency:
             self._full = 0
             return
         usual = self.usual = min((self.usual or seconds), ((self.usual or seconds) + seconds) / 2)
-        if 2 * self._most < self.limit:
+        if not self.wanted:
             return  # there was less to do: nothing is learned from that
         self._move(self.limit * (1 - NOISE * usual / seconds) if seconds else 0.0)
         self._measured += 1

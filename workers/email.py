@@ -12,6 +12,7 @@ from outbox.envelope import Priority
 from outbox.rendering.renderers import Rendered
 from outbox.settings import Settings
 from workers.common import Common
+from workers.concurrency import Concurrency
 from workers.configured import Configured
 from workers.email_config import Post, read
 from workers.gathering import Coming
@@ -57,12 +58,15 @@ class Email:
 
     @property
     def capacity(self) -> int:
-        """As many as the mail server serves at once, of as many as there are connections to it; or as fill the batches
-        of one that takes many."""
+        """As many as there are connections to a mail server, or as fill the batches of one that takes many."""
         post = self._config.get()
-        if isinstance(post, Transient) or post.batched:
-            return max(self.ceiling, 0 if isinstance(post, Transient) else post.batched)
-        return post.providers.at_once() or self.ceiling
+        return max(self.ceiling, 0 if isinstance(post, Transient) else post.batched)
+
+    @property
+    def pace(self) -> Concurrency | None:
+        """A batch takes as long as it takes, however many are in it."""
+        post = self._config.get()
+        return None if isinstance(post, Transient) or post.batched else post.providers.pace()
 
     @property
     def ceiling(self) -> int:

@@ -10,6 +10,7 @@ from uuid import UUID
 from db.delivery import Claim, Settlement
 from db.pool import Executor
 from outbox.tracing import NOWHERE, Span
+from workers.concurrency import Concurrency
 from workers.entries import Entry
 from workers.outcome import Outcome
 
@@ -103,6 +104,16 @@ class Recording(Channel, Protocol):
     async def record(self, executor: Executor, settled: Sequence[Settled]) -> None:
         """What belongs into the transaction that settles these, whatever became of them. It may be called again after
         one that failed."""
+        ...
+
+
+@runtime_checkable
+class Paced(Channel, Protocol):
+    """A channel that counts how many messages its provider serves at once."""
+
+    @property
+    def pace(self) -> Concurrency | None:
+        """Of the provider that would be asked now; None where nobody counts."""
         ...
 
 

@@ -123,12 +123,11 @@ class Providers(Generic[M]):
         """The same providers, each given as many messages at once as it serves, and no more than so many."""
         return replace(self, paces={each.name: Concurrency(ceiling) for each in self.providers})
 
-    def at_once(self) -> int | None:
-        """How many messages the one that would be asked now is given at once; None: nobody is counted."""
+    def pace(self) -> Concurrency | None:
+        """Of the one that would be asked now; None: nobody counts."""
         now = time.monotonic()
         asked = (each.name for each in self.providers if self.common.circuit(each.name).wait(now) == 0)
-        pace = self.paces.get(next(asked, self.providers[0].name))
-        return pace.limit if pace else None
+        return self.paces.get(next(asked, self.providers[0].name))
 
     async def send(self, message: M, *, urgent: bool = False) -> Outcome:
         """One attempt. The outcome names the provider that it is from, and those tried before it. Where nothing but

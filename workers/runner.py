@@ -21,7 +21,7 @@ from workers.claiming import OUTAGES, Claiming, Lane, broken, fault
 from workers.common import Brake
 from workers.decide import Fate, fate, in_time, settlement
 from workers.entries import Entry, RawEntry, decode
-from workers.job import Job, Settled
+from workers.job import Job, Paced, Settled
 from workers.outcome import Deferred, LeaseShort, Outcome, Throttled, Transient
 from workers.settler import Dropped, Returned, Settler
 from workers.shutdown import DRAIN, LEAVE, SETTLE
@@ -42,6 +42,7 @@ class Runner:
         self.claiming = Claiming(lane)
         settler.release = self.release
         self._held: set[bytes] = set()  # entries read and neither acknowledged nor left
+        self._attempted: set[bytes] = set()  # of these
         self._unclaimed = Unclaimed()
         self._attempts: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -68,17 +69,14 @@ class Runner:
             self.forgo()
             await self.finish(settling)
             await self.leave()
-            self.lane.room.leave(self._wake, len(self._held))
+            self.lane.room.leave(self._wake, len(self._held), len(self._attempted))
 
     async def step(self) -> float:
         if (pause := max(self.lane.brake.left(), self._pause.left())) > 0:
             self._seen = time.monotonic()
             return pause
         if not self._unclaimed:
-            capacity = self.channel.capacity
-            self._limit.set(capacity)
-            room = self.lane.room.share(capacity)
-            if not room:
+            if not (room := self.room()):
                 self._seen = time.monotonic()
                 return FULL_PAUSE_SECONDS
             self._unclaimed.add(self.accept(await self.reader.read(room)))
@@ -86,6 +84,16 @@ class Runner:
             await self.start()
         self._seen = time.monotonic()
         return 0
+
+    def room(self) -> int:
+        """For how many entries there is room: in this lane, and at its provider, as far as somebody counts there."""
+        capacity = self.channel.capacity
+        pace = self.channel.pace if isinstance(self.channel, Paced) else None
+        self._limit.set(limit := pace.limit if pace else capacity)
+        room = self.lane.room.share(capacity, limit)
+        if pace and not room:
+            pace.wanted = True
+        return room
 
     def accept(self, raws: Iterable[RawEntry]) -> list[Entry]:
         """Decode what is not in hand already."""
@@ -183,6 +191,8 @@ class Runner:
                 outcome = await self.deliver(job)
             finally:
                 self.settler.underway -= 1
+            self._attempted.add(job.entry.id)
+            self.lane.room.attempt_ended()
             self.slow_down(outcome)
             self.settler.add(self.judged(job, outcome))
 
@@ -216,9 +226,11 @@ class Runner:
 
     def release(self, ids: Iterable[bytes]) -> None:
         """These are held no longer: there is room for others."""
-        before = len(self._held)
-        self._held.difference_update(ids)
-        self.lane.room.release(before - len(self._held))
+        gone = self._held.intersection(ids)
+        self._held -= gone
+        attempted = self._attempted & gone
+        self._attempted -= attempted
+        self.lane.room.release(len(gone), len(attempted))
         self._gauge.set(self.lane.room.held)
         if not self._held:
             self._empty.set()

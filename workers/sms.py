@@ -19,6 +19,7 @@ from outbox.rendering.renderers import Rendered
 from outbox.settings import Settings
 from outbox.twilio import account, callback_url
 from workers.common import Common
+from workers.concurrency import Concurrency
 from workers.configured import Configured
 from workers.job import Hint, Job, Settled
 from workers.outcome import Delivered, LeaseShort, Outcome, Permanent, Transient
@@ -65,7 +66,8 @@ class Sms:
 
     def __init__(self, settings: Settings, common: Common) -> None:
         self.name = common.channel
-        self._ceiling = settings.worker_concurrency
+        self.capacity = settings.worker_concurrency
+        self._first = Concurrency(self.capacity)  # until the config is known
         # An attempt that has begun must end before another worker may take the delivery over.
         self.budget = min(BUDGET_SECONDS, settings.worker_lease / 2)
         self._api, self._common = settings.public_api_url, common
@@ -74,12 +76,9 @@ class Sms:
         self._doubts: dict[UUID, Doubt] = {}
 
     @property
-    def capacity(self) -> int:
-        """As many as the provider serves at once."""
+    def pace(self) -> Concurrency | None:
         carrier = self._config.get()
-        return (
-            self._ceiling if isinstance(carrier, Transient) else carrier.providers.at_once() or self._ceiling
-        )
+        return self._first if isinstance(carrier, Transient) else carrier.providers.pace()
 
     async def prepare(self, executor: Executor, claims: Sequence[Claim]) -> None:
         await self._config.refresh(executor, claims)
@@ -96,7 +95,7 @@ class Sms:
             raise SettingsError(f"channel {self.name}: max_segments is a whole number from 1 on")
         allowed = recipient_rate(config, self._common)
         made = chain(config, MAKERS, self._common, self.budget * (1 - ASKING))
-        return Carrier(made.paced(self._ceiling), limit, allowed)
+        return Carrier(made.paced(self.capacity), limit, allowed)
 
     async def attempt(self, job: Job) -> Outcome:
         doubt = self._doubts.pop(job.claim.notification_id, None)

@@ -88,21 +88,20 @@ class Webhook:
     def __init__(self, site: Site) -> None:
         self.name, self._site = site.channel, site
         ground = site.ground
-        self._pace = Concurrency(ground.concurrency)
+        self.capacity = ground.concurrency
+        self._pace = Concurrency(self.capacity)
         self.budget = min(BUDGET_SECONDS, ground.lease_seconds / 2)
         self._config = Configured(self.name, hook, closed)
         self._rendering = Rendering(self.name)
-        self._poster = Poster(ground.egress, ground.concurrency, resolver=ground.resolver)
+        self._poster = Poster(ground.egress, self.capacity, resolver=ground.resolver)
 
     @property
-    def capacity(self) -> int:
-        """As many as the channel's own endpoint serves at once. Where each user has one, none of them must slow down
-        the others: then it is as many as may be."""
-        return self._pace.limit if self._one_receiver() else self._site.ground.concurrency
-
-    def _one_receiver(self) -> bool:
+    def pace(self) -> Concurrency | None:
+        """Of the channel's own endpoint. Where each user has one, none of them must slow down the others; and what goes
+        in order goes one by one."""
         made = self._config.get()
-        return isinstance(made, Hook) and made.url is not None and not made.config.ordered
+        counted = isinstance(made, Transient) or (made.url is not None and not made.config.ordered)
+        return self._pace if counted else None
 
     async def prepare(self, executor: Executor, claims: Sequence[Claim]) -> None:
         await self._config.refresh(executor, claims)
@@ -115,7 +114,7 @@ class Webhook:
         endpoint = await self._site.endpoints.of(made, job)
         if not isinstance(endpoint, Endpoint):
             return endpoint
-        with self._site.endpoints.room(endpoint, max(self._site.ground.concurrency // SHARE, 1)) as room:
+        with self._site.endpoints.room(endpoint, max(self.capacity // SHARE, 1)) as room:
             if made.config.ordered:
                 return await self._in_order(made, endpoint, job, room)
             return await self._deliver(made, endpoint, job) if room else crowded()
@@ -206,9 +205,8 @@ class Webhook:
             **sign(endpoint.signers, str(job.entry.notification_id), now, body),
         }
         post = Post(made.config.method, endpoint.url, headers, body.encode())
-        pace = self._pace if self._one_receiver() else None
         seconds = min(made.config.timeout_seconds, self.budget)
-        outcome = await paced(pace, self._answer(post, seconds, now, span))
+        outcome = await paced(self.pace, self._answer(post, seconds, now, span))
         return outcome if isinstance(outcome, LeaseShort) else replace(outcome, provider=endpoint.host)
 
     async def _answer(self, post: Post, seconds: float, now: datetime, span: Span) -> Outcome:

@@ -36,6 +36,8 @@ from tests.db.seeded import NEWEST as NEWEST_ROW
 
 Call = Callable[[Connection, int], Awaitable[Any]]
 LOG, TICKS, TICK_MS, DUE = "outbox_xid_id_idx", "relay_ticks_pkey", "relay_ticks_ms", "scheduled_due_at"
+PLACEMENTS = "placements_pkey"
+SLOTS = sql.Slots(4, ["email"])
 NOTIFICATIONS, DELIVERIES, INBOX = "notifications_pkey", "deliveries_pkey", "inbox_pkey"
 COUNTERS = "inbox_counters_pkey"
 BATCH, TOKEN = 64, UUID(int=7)
@@ -122,6 +124,21 @@ RELAY = [
         partitions=3,
     ),
     by_relay("tick_rows", lambda c, n: sql.tick_rows(c, SPAN, 0), {LOG}, SPAN_ROWS, sorts=1),
+    by_relay(
+        "look_sharded",
+        lambda c, n: sql.look(c, sql.Wanted(ticked(n), [], TICK_ROWS + 1, TICK_BYTES, 0), SLOTS),
+        {LOG},
+        TAIL + 1,
+        sorts=2,
+    ),
+    by_relay("tick_rows_sharded", lambda c, n: sql.tick_rows(c, SPAN, 0, SLOTS), {LOG}, SPAN_ROWS, sorts=1),
+    by_relay(
+        "unsettled_rows_of_a_shard",
+        lambda c, n: sql.unsettled_rows(c, SPAN, sql.Share("inapp", "normal", 4, 1), 0, 2**31),
+        {LOG, DELIVERIES},
+        2 * SPAN_ROWS,
+        sorts=1,
+    ),
     by_relay("solo_rows", lambda c, n: sql.solo_rows(c, SOLO_XID, SOLO_ROWS // 2, 500), {LOG}, 500, sorts=1),
     by_relay("solo_top", lambda c, n: sql.solo_top(c, SOLO_XID), {LOG}, 1),
     by_relay(
@@ -132,8 +149,8 @@ RELAY = [
         sorts=1,  # by id, across transactions
     ),
     by_relay("backlog", lambda c, n: sql.backlog(c, ticked(n), [1999], 0), {LOG}, TAIL + ROWS_PER_XID),
-    by_relay("last_ticks", lambda c, n: sql.last_ticks(c), {TICKS}, 2),
-    by_relay("ticks_from", lambda c, n: sql.ticks_from(c, 5, 10), {TICKS}, 10),
+    by_relay("last_ticks", lambda c, n: sql.last_ticks(c), {TICKS, PLACEMENTS}, 2),
+    by_relay("ticks_from", lambda c, n: sql.ticks_from(c, 5, 10), {TICKS, PLACEMENTS}, 10),
     by_relay("tick_at", lambda c, n: sql.tick_at(c, 1700000000105), {TICK_MS}, 1),
     by_relay("edge_ticks", lambda c, n: sql.edge_ticks(c), {TICKS, TICK_MS}, 2),
     by_relay("next_due", lambda c, n: sql.next_due(c), {DUE}, 1),

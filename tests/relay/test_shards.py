@@ -274,3 +274,20 @@ async def test_a_full_shard_holds_up_no_other(
     found = await outside.found("email")
     assert len(found[0]) <= 10
     assert users_of(found[1]) == [users[1]] * 5
+
+
+async def test_p2_a_shard_that_holds_what_postgres_lost_begins_anew_before_it_is_used(
+    relay: Relay, producer: Connection, outside: Outside
+) -> None:
+    """A standby that lagged was promoted: it knows neither the change nor the ticks that were made by it."""
+    await producer.execute(MANY, 1, 40)
+    await at_work(relay)
+    stream = outside.reader.settings.keys.stream("email", shard=3)
+    lost = f"{(relay.ledger.tick.ms if relay.ledger and relay.ledger.tick else 0) + 60_000}-1000000"
+    await outside.reader.redis.xadd(stream, {"envelope": "{}", "attempt": "0"}, id=lost)
+    await outside.set("email", 4)
+    await changed(relay)
+    assert not await outside.reader.redis.exists(stream)
+    await producer.execute(MANY, 41, 80)
+    await at_work(relay)
+    assert await outside.users("email") == await outside.users("inapp")
