@@ -26,13 +26,15 @@ class NotReadyError(Exception):
 
 
 @asynccontextmanager
-async def running(command: Sequence[str], env: Mapping[str, str], log: Path) -> AsyncIterator["Running"]:
+async def running(
+    command: Sequence[str], env: Mapping[str, str], log: Path, tree: Path = ROOT
+) -> AsyncIterator["Running"]:
     """The process, until the block ends; with it whatever it started."""
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             *command,
             env=env,
-            cwd=ROOT,
+            cwd=tree,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,

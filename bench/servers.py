@@ -1,7 +1,7 @@
 """Servers of a run's own, with what production has: every commit is synced, Redis' log every second."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,15 +35,21 @@ class Database:
 class Servers:
     """One Postgres and one Redis. Databases are copies of a filled one, so that every run begins alike."""
 
-    def __init__(self, folder: Path, postgres: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        postgres: dict[str, str] | None = None,
+        migrate: Callable[[str], None] = migrations.upgrade,
+    ) -> None:
         self.folder = folder
+        self.migrate = migrate
         self.embedded = Embedded(folder / "state", postgres=postgres)
 
     async def start(self) -> None:
         self.folder.mkdir()
         self.folder.chmod(0o755)  # an unprivileged Postgres must get in
         await asyncio.to_thread(self.embedded.start)
-        await asyncio.to_thread(migrations.upgrade, self.embedded.migrate_url)
+        await asyncio.to_thread(self.migrate, self.embedded.migrate_url)
 
     async def stop(self) -> None:
         await asyncio.to_thread(self.embedded.stop)

@@ -176,6 +176,13 @@ async def xmax_now(conn: Executor) -> int:
     return xmax
 
 
+async def passed_over(conn: Executor) -> bool:
+    """Whether the log holds rows that its ticks should, and do not: they were written in another cluster, or not
+    there."""
+    answer: bool = await conn.fetchval(SQL["passed_over"])
+    return answer
+
+
 async def read_flag(conn: Executor) -> int | None:
     value: int | None = await conn.fetchval(SQL["read_flag"])
     return value

@@ -38,11 +38,13 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What a digest holds: some payloads, in order, the first one, and how many there are."""
+    """What a digest holds: some payloads, in order, the first one, and how many there are. `causes`: the trace contexts
+    of those."""
 
     payloads: list[dict[str, Any]]
     first: dict[str, Any]
     total: int
+    causes: Sequence[str] = ()
 
 
 async def channel_rules(executor: Executor, channel: str) -> ChannelRules | None:
@@ -83,7 +85,9 @@ async def close_digests(
     await executor.execute(SQL["close_digests"], ids)
     rows = await executor.fetch(SQL["list_digests"], ids, most, most_bytes)
     return {
-        row["digest_id"]: Listed(json.loads(row["payloads"]), json.loads(row["first"]), row["total"])
+        row["digest_id"]: Listed(
+            json.loads(row["payloads"]), json.loads(row["first"]), row["total"], row["causes"] or ()
+        )
         for row in rows
     }
 

@@ -11,9 +11,10 @@ from gateway.switchboard import POOL_SIZE, Switchboard
 from gateway.transport import BoundedProtocol, PatientProtocol
 from outbox.log import get
 from outbox.nodes import Nodes
-from outbox.probes import Health, serve
+from outbox.probes import Health, parting, serve
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
+from outbox.vitals import Vitals
 
 log = get("gateway")
 
@@ -31,8 +32,11 @@ async def main(settings: Settings, stop: Stop) -> None:
         max_connections=PUBLISHERS,
         timeout=5,
     )
+    vitals = Vitals("gateway", pool, nodes)
     try:
-        await run(Switchboard(settings, pool, nodes), stop)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(run_loop("gateway.vitals", vitals.step, asyncio.Event(), stop))
+            await run(Switchboard(settings, pool, nodes), stop)
     finally:
         await nodes.aclose()
         pool.terminate()
@@ -51,24 +55,23 @@ async def run(board: Switchboard, stop: Stop) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(run_loop("hub", lambda: board.hub.step(emptied), asyncio.Event(), emptied))
         tasks.create_task(run_loop("reconcile", board.reconcile, board.look, emptied))
-        tasks.create_task(listen(board, emptied))
+        tasks.create_task(listen(board, stop, emptied))
         tasks.create_task(empty_first())
 
 
-async def listen(board: Switchboard, stop: Stop) -> None:
+async def listen(board: Switchboard, stop: Stop, emptied: Stop) -> None:
     health = Health()
     health.add("redis", board.no_redis)
-    health.add("stopping", board.not_ready)
+    health.add("stopping", stop.check)
     settings = board.settings
     log.info("gateway.listening", host=settings.host, port=settings.gateway_port)
     await serve(
-        create_app(board, health),
+        parting(create_app(board, health), stop),
         settings.host,
         settings.gateway_port,
-        stop,
+        emptied,
         http=PatientProtocol,
         ws=BoundedProtocol,
-        interface="asgi3",
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
         ws_max_size=MAX_FRAME_BYTES,

@@ -217,6 +217,7 @@ class Arrived:
     version: int
     seq: int
     text: bytes
+    traceparent: str | None = None
 
     @property
     def type(self) -> str:
@@ -225,7 +226,8 @@ class Arrived:
 
 # What the in-app worker publishes of a new item. Anything else that is an InboxChange is read as one.
 ARRIVAL = re.compile(
-    rb'\{"version":(\d{1,18}),"last_seq":(\d{1,18}),"unread":(\d{1,10}),"item":(\{"seq":\2,.*)\}(?:,"[a-z_]+":\[\])*\}',
+    rb'\{"version":(\d{1,18}),"last_seq":(\d{1,18}),"unread":(\d{1,10}),'
+    rb'(?:"traceparent":(?:null|"([0-9a-f-]{55})"),)?"item":(\{"seq":\2,.*)\}(?:,"[a-z_]+":\[\])*\}',
     re.DOTALL,
 )
 
@@ -234,9 +236,9 @@ def arrived(published: bytes) -> Arrived | None:
     """None where it is something else than one new item."""
     if not (found := ARRIVAL.fullmatch(published)):
         return None
-    version, seq, unread, item = found.groups()
+    version, seq, unread, traceparent, item = found.groups()
     text = b'%b,"type":"notification","unread":%b,"version":%b}' % (item, unread, version)
-    return Arrived(int(version), int(seq), text)
+    return Arrived(int(version), int(seq), text, traceparent.decode() if traceparent else None)
 
 
 ServerFrame = Welcome | Notification | Changed | Synced | Renewed | Pong | Error | Closed

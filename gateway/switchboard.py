@@ -13,6 +13,7 @@ from gateway.limits import Cap
 from gateway.metrics import CHANGES, HEALED, OPENED, SOCKETS, USERS
 from gateway.protocol import Arrived, ChangeFrame, Close, Closing
 from gateway.sharded_hub import ShardedHub
+from gateway.traced import pushing
 from outbox.inbox import InboxChange
 from outbox.inbox_hints import publish
 from outbox.log import get
@@ -30,7 +31,9 @@ POOL_SIZE = 10
 CATCH_UPS_AT_ONCE = 6  # the rest of the pool is for what clients change
 USERS_A_QUERY = 1000
 RECONCILE_WITHOUT_REDIS_SECONDS = 2.0
-RETRY_SPREAD_MS = 5000
+# When those who are sent away come back: 4,000 a second, over half a second at least and five at most.
+SENT_AWAY_PER_MS = 4
+RETRY_SPREAD_MS = (500, 5000)
 DRAIN_SECONDS = 10.0
 
 
@@ -72,8 +75,10 @@ class Switchboard:
 
     def tell(self, user_id: str, change: InboxChange | Arrived | None) -> None:
         """Pass a hint on to the user's lines here."""
-        for line in list(self._lines.get(user_id, ())):
-            line.hint(change)
+        lines = list(self._lines.get(user_id, ()))
+        with pushing(change, lines):
+            for line in lines:
+                line.hint(change)
 
     async def change(self, user_id: str, frame: ChangeFrame) -> Applied:
         """Carry out a client's change and tell all of the user's lines, here and on other gateways.
@@ -116,10 +121,11 @@ class Switchboard:
     async def drain(self) -> None:
         """Close every line with a hint when to come back, spread out so that they don't come all at once."""
         self.draining = True
-        log.info("gateway.draining", sockets=self.count())
+        sockets = self.count()
+        log.info("gateway.draining", sockets=sockets)
         for here in list(self._lines.values()):
             for line in list(here):
-                line.close(stopping())
+                line.close(stopping(sockets))
         if self._lines:
             await wait(self._empty, DRAIN_SECONDS)
 
@@ -130,15 +136,13 @@ class Switchboard:
         """Lines here."""
         return sum(map(len, self._lines.values()))
 
-    def not_ready(self) -> str | None:
-        """For /readyz."""
-        return "the gateway is stopping" if self.draining else None
-
     def no_redis(self) -> str | None:
         """For /readyz."""
         return "not subscribed: Redis does not answer" if self.hub.deaf else None
 
 
-def stopping() -> Closing:
-    """With a moment of its own for each to come back."""
-    return Closing(Close.RESTARTING, "the gateway is stopping", random.randrange(RETRY_SPREAD_MS))
+def stopping(sockets: int = 0) -> Closing:
+    """With a moment of its own for each of so many to come back."""
+    least, most = RETRY_SPREAD_MS
+    spread = min(most, max(least, sockets // SENT_AWAY_PER_MS))
+    return Closing(Close.RESTARTING, "the gateway is stopping", random.randrange(spread))

@@ -154,7 +154,8 @@ Printable = Annotated[
     str, Field(min_length=1, json_schema_extra={"pattern": PRINTABLE}), AfterValidator(printable)
 ]
 Name = Annotated[Printable, Field(max_length=200)]
-Key = Annotated[Printable, Field(max_length=255)]
+DEDUP_KEY_CHARACTERS = 255
+Key = Annotated[Printable, Field(max_length=DEDUP_KEY_CHARACTERS)]
 ChannelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 Channels = Annotated[
     list[ChannelName],

@@ -34,6 +34,7 @@ class InboxChange(BaseModel):
     version: int
     last_seq: int
     unread: int
+    traceparent: str | None = None  # of what led to it, where that is traced
     item: InboxItem | None = None  # a new one
     read: list[int] = Field(default_factory=list)  # items now read, by seq
     unread_again: list[int] = Field(default_factory=list)

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import jwt
+from prometheus_client import Gauge
 
 from outbox.errors import OutboxError, UnauthenticatedError
 from outbox.log import get
@@ -22,6 +23,9 @@ from outbox.settings import Settings
 from outbox.signed_by import Algorithm, serves
 
 log = get("jwks")
+
+FETCHED_AT = Gauge("outbox_jwks_fetched_timestamp_seconds", "When the keys of tokens were last fetched.")
+FAILING = Gauge("outbox_jwks_failing", "1 while the last try to fetch the keys of tokens has failed.")
 
 FLOOR_SECONDS = 10.0
 FETCH_SECONDS = 5.0
@@ -130,8 +134,11 @@ class Jwks:
             self._keys = parse(await self._load(), self._settings.algorithms)
         except (UnreadableJwksError, httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
             log.warning("jwks.not_fetched", error=describe(error))
+            FAILING.set(1)
         else:
             self._fetched_at = self._clock()
+            FETCHED_AT.set_to_current_time()
+            FAILING.set(0)
         finally:
             self._fetching = None
 

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
+from outbox import trace_context
+
 Event = MutableMapping[str, Any]
 Log = FilteringBoundLogger
 
@@ -56,6 +58,7 @@ def configure(process: str, mode: Literal["auto", "console", "json"] = "auto", l
     console = mode == "console" or (mode == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        trace_context.named,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if console else "iso", utc=not console),
     ]
@@ -81,8 +84,9 @@ def configure(process: str, mode: Literal["auto", "console", "json"] = "auto", l
 
 
 def brief(_: Any, __: str, event: Event) -> Event:
-    """For the eye: milliseconds will do, and the event's name says the component."""
+    """For the eye: milliseconds will do, the event's name says the component, and a trace's id will be searched for."""
     event.pop("component", None)
+    event.pop("span_id", None)
     event["timestamp"] = event["timestamp"][:12]
     return event
 

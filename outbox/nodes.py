@@ -160,6 +160,17 @@ class Nodes:
         else:
             self._known = False
 
+    async def each(self) -> list[tuple[str, Redis]]:
+        """Every node that holds slots, by host and port, or the one server. Raises RedisError or OSError where no node
+        of a cluster tells of the others."""
+        if not self.is_cluster:
+            parts = urlsplit(self._url)
+            return [(str(Address(parts.hostname or "", parts.port or PORT)), self._client(None))]
+        if not self._known:
+            async with self._looking:
+                await self._look()
+        return [(str(node), self._client(node)) for node in sorted(set(self._owners.values()))]
+
     async def check(self) -> None:
         """Whether Redis answers, and is what the URL says. Raises RedisError, OSError or SettingsError."""
         if self.is_cluster:

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -10,8 +11,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from outbox import supervised
 from outbox.service import Stop
 
 # None when all is well, otherwise what is wrong, in a sentence for the operator.
@@ -63,11 +65,34 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        supervised.tell(supervised.READY)
+
+
+def parting(app: ASGIApp, stop: Stop) -> ASGIApp:
+    """The application; once a stop is announced, each answer says that its connection ends with it, so that no client
+    sends its next request down one that is just being closed."""
+
+    def answer(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "http" or not stop.announced.is_set():
+            return app(scope, receive, send)
+
+        async def last(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        return app(scope, receive, last)
+
+    return answer
+
 
 async def serve(app: ASGIApp, host: str, port: int, stop: Stop, **options: object) -> None:
     """Serve until asked to stop; connections then have the process's grace time to end."""
     config = uvicorn.Config(
         app,
+        interface="asgi3",
         host=host,
         port=port,
         log_config=None,
@@ -89,5 +114,7 @@ async def serve(app: ASGIApp, host: str, port: int, stop: Stop, **options: objec
 
 async def serve_probes(health: Health, host: str, port: int, stop: Stop) -> None:
     """The probes alone, for processes that serve nothing else. Port 0 turns them off."""
-    if port:
+    if not port:
+        supervised.tell(supervised.READY)
+    else:
         await serve(Starlette(routes=health.routes()), host, port, stop)

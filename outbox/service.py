@@ -5,6 +5,9 @@ import random
 import signal
 from collections.abc import Awaitable, Callable
 
+from prometheus_client import Counter
+
+from outbox import supervised
 from outbox.log import get
 
 log = get("service")
@@ -12,16 +15,25 @@ log = get("service")
 # A step does one bounded piece of work and says how many seconds it can wait; 0 means "there is more".
 Step = Callable[[], Awaitable[float]]
 MAX_BACKOFF_SECONDS = 5.0
+FAILURES = Counter("outbox_loop_failures_total", "Steps that failed and are tried again, by loop.", ["loop"])
 
 
 class Stop:
-    """Asks everyone to finish. `asked` is awaited by whoever waits for something else, too."""
+    """Asks everyone to finish. `asked` is awaited by whoever waits for something else, too.
+
+    `announced`: it will be asked for; work goes on, and probes already say that nobody new should come.
+    """
 
     def __init__(self) -> None:
+        self.announced = asyncio.Event()
         self.asked = asyncio.Event()
         self._wakes: list[asyncio.Event] = []
 
+    def announce(self) -> None:
+        self.announced.set()
+
     def ask(self) -> None:
+        self.announce()
         self.asked.set()
         for wake in self._wakes:
             wake.set()
@@ -29,6 +41,10 @@ class Stop:
     def wakes(self, event: asyncio.Event) -> None:
         """Also set `event` when asked, so that a wait on it ends."""
         self._wakes.append(event)
+
+    def check(self) -> str | None:
+        """For /readyz."""
+        return "the process is about to stop" if self.announced.is_set() else None
 
     def __bool__(self) -> bool:
         return self.asked.is_set()
@@ -46,6 +62,7 @@ async def run_loop(name: str, step: Step, wake: asyncio.Event, stop: Stop) -> No
     wake-up is lost. An error is logged and backed off, and the loop goes on.
     """
     stop.wakes(wake)
+    FAILURES.labels(name)
     failures = 0
     while not stop:
         wake.clear()
@@ -56,6 +73,7 @@ async def run_loop(name: str, step: Step, wake: asyncio.Event, stop: Stop) -> No
             failures = 0
         except Exception as error:
             failures += 1
+            FAILURES.labels(name).inc()
             pause = backoff(failures)
             log.error(
                 "loop.failed", loop=name, error=describe(error), failures=failures, exc_info=unexpected(error)
@@ -86,20 +104,24 @@ async def wait(event: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-async def run(main: Callable[[Stop], Awaitable[None]], *, grace: float) -> None:
+async def run(main: Callable[[Stop], Awaitable[None]], *, grace: float, delay: float = 0) -> None:
     """Run `main` until it returns or a signal asks to stop. Two phases: SIGTERM or SIGINT lets it finish what
-    it holds within `grace` seconds; after that, or at a second signal, it is cancelled."""
+    it holds within `grace` seconds; after that, or at a second signal, it is cancelled. With a `delay`, the first
+    signal is announced so many seconds before, while work goes on as ever."""
     stop = Stop()
     task = asyncio.ensure_future(main(stop))
+    alive = asyncio.ensure_future(supervised.stay_alive())
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
-        if stop:
+        if stop.announced.is_set():
             task.cancel()
             return
-        log.info("service.stopping", grace_seconds=grace)
-        stop.ask()
-        loop.call_later(grace, task.cancel)
+        log.info("service.stopping", grace_seconds=grace, delay_seconds=delay)
+        supervised.tell(supervised.STOPPING)
+        stop.announce()
+        loop.call_later(delay, stop.ask)
+        loop.call_later(delay + grace, task.cancel)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
@@ -108,5 +130,6 @@ async def run(main: Callable[[Stop], Awaitable[None]], *, grace: float) -> None:
     except asyncio.CancelledError:
         log.warning("service.cut_short", reason="the grace time was over, or a second signal came")
     finally:
+        alive.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

@@ -4,8 +4,7 @@ import os
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -19,75 +18,27 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from db.dsn import without_parameter
+from outbox import secret_files
 from outbox.egress import Egress
 from outbox.errors import SettingsError
-from outbox.nodes import is_cluster
+from outbox.otel_settings import OtelSettings
+from outbox.setting_values import (
+    DatabaseUrl,
+    Port,
+    Rate,
+    RecipientUrl,
+    RedisUrl,
+    Seconds,
+    TraceUrl,
+    WebUrl,
+    refuse_odd_entries,
+    split,
+)
 from outbox.signed_by import ASYMMETRIC, SHARED, Algorithm
 from outbox.signing import derive
 from outbox.streams import Keys
 
-RATE = r"^([1-9][0-9]{0,8}/(second|minute|hour|day))?$"
 PROJECT = Path(__file__).resolve().parent.parent
-
-
-def scheme(*allowed: str) -> AfterValidator:
-    """A check that a URL has one of these schemes and a host."""
-
-    def check(value: SecretStr) -> SecretStr:
-        parts = urlsplit(value.get_secret_value())
-        if parts.scheme not in allowed or not parts.hostname:
-            raise ValueError(f"must be a URL like {allowed[0]}://host:port")
-        return value
-
-    return AfterValidator(check)
-
-
-def known_pooler(value: SecretStr) -> SecretStr:
-    without_parameter(value.get_secret_value())
-    return value
-
-
-def refuse_database_in_cluster(value: SecretStr) -> SecretStr:
-    url = value.get_secret_value()
-    if is_cluster(url) and urlsplit(url).path not in {"", "/", "/0"}:
-        raise ValueError("a cluster has no other database than 0")
-    return value
-
-
-def refuse_other_placeholders(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "{user_id}" not in value:
-        raise ValueError("must be a URL with {user_id} in it, like https://users.internal/{user_id}/contact")
-    return value
-
-
-def web(value: str) -> str:
-    if urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname:
-        raise ValueError("must be a URL like https://id.example.com/.well-known/jwks.json")
-    return value
-
-
-def split(value: object) -> object:
-    """A list as people write it in an environment: with commas."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def refuse_odd_entries(value: list[str]) -> list[str]:
-    Egress.parse(value)
-    return value
-
-
-DatabaseUrl = Annotated[SecretStr, scheme("postgresql", "postgres"), AfterValidator(known_pooler)]
-RedisUrl = Annotated[
-    SecretStr,
-    scheme("redis", "rediss", "redis+cluster", "rediss+cluster"),
-    AfterValidator(refuse_database_in_cluster),
-]
-RecipientUrl = Annotated[str, AfterValidator(refuse_other_placeholders)]
-WebUrl = Annotated[str, AfterValidator(web)]
-Rate = Annotated[str, Field(pattern=RATE)]
-Seconds = Annotated[float, Field(gt=0)]
-Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 def state_dir() -> Path:
@@ -100,8 +51,9 @@ def state_dir() -> Path:
     return Path(home) / "outbox"
 
 
-class Settings(BaseSettings):
-    """Every setting. The environment name is the field's in capitals, with OUTBOX_ before it unless noted.
+class Settings(OtelSettings, BaseSettings):
+    """Every setting. The environment name is the field's in capitals, with OUTBOX_ before it unless noted; NAME_FILE
+    is the path of a file that holds it.
 
     Durations are in seconds. A URL may hold a password, so URLs print as stars.
     """
@@ -121,7 +73,11 @@ class Settings(BaseSettings):
     env: Literal["production", "development"] = "production"
     log: Literal["auto", "console", "json"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    # Where people look at traces: https://jaeger.example.com/trace/{trace_id}
+    trace_url: TraceUrl | None = None
     shutdown_grace: Seconds = 20
+    # How long API and gateway go on after a signal, unready, until balancers have noticed; then the grace begins.
+    shutdown_delay: Annotated[float, Field(ge=0, le=300)] = 0
     # How long a process that starts waits for Postgres and Redis before it gives up.
     start_patience: Annotated[float, Field(ge=0)] = 15
 
@@ -285,13 +241,24 @@ class Settings(BaseSettings):
         return derive((self.link_secret or self.jwt_secret).get_secret_value(), purpose)
 
     @classmethod
+    def variables(cls) -> dict[str, str]:
+        """Every setting: its name in the environment, and what the model takes it by."""
+        aliases = {field: info.validation_alias for field, info in cls.model_fields.items()}
+        return {
+            str(alias or f"OUTBOX_{field.upper()}"): str(alias or field) for field, alias in aliases.items()
+        }
+
+    @classmethod
     def load(cls) -> Self:
         """From the environment, and from a running `outbox up` for what the environment leaves open.
 
         Raises SettingsError with every wrong key, its value and what is asked.
         """
+        names = cls.variables()
+        files = secret_files.held(names, os.environ)
+        given: dict[str, Any] = {names[name]: value for name, value in files.items()}
         try:
-            return cls(_env_file=state_dir() / "local.env")
+            return cls(_env_file=state_dir() / "local.env", **given)
         except ValidationError as error:
             raise SettingsError(describe(error)) from None
 
@@ -317,6 +284,6 @@ def resolve(reference: str) -> str:
     kind, _, name = reference.partition(":")
     if kind != "env" or not name:
         raise SettingsError(f"{reference!r} is no reference to a secret; write env:NAME")
-    if not (value := os.environ.get(name)):
+    if not (value := os.environ.get(name) or secret_files.held_value(name, os.environ)):
         raise SettingsError(f"{name} is not set, but a channel's config refers to it as {reference!r}")
     return value

@@ -87,6 +87,7 @@ async def catch_up_stream(conn: Connection, shipper: Shipper, ledger: Ledger, st
         return True
     entries = await unsettled(conn, shipper, chunk, stream, state.top)
     top, problem = await shipper.append(stream, entries, state.top)
+    metrics.REFILLED.labels(stream).inc(sum(page.entries for page in entries if page.top <= top))
     if problem:
         ledger.behind[stream] = None  # something else was appended, or nothing fits: look again
         return False

@@ -6,7 +6,6 @@ from time import monotonic
 from db import relay as sql
 from db.pool import Connection
 from outbox.log import get
-from relay import metrics
 
 log = get("relay")
 
@@ -19,6 +18,11 @@ class Lead:
         self.seconds = seconds
         self.epoch: int | None = None
         self.renew_at = 0.0
+        self.ends_at = 0.0
+
+    def leads(self) -> bool:
+        """Whether the lease lasts, as far as this relay knows: without Postgres it runs out."""
+        return self.epoch is not None and monotonic() < self.ends_at
 
     @property
     def interval(self) -> float:
@@ -32,7 +36,7 @@ class Lead:
         asked_at = monotonic()
         before, self.epoch = self.epoch, await sql.take_lease(conn, self.holder, self.seconds)
         self.renew_at = asked_at + self.interval
-        metrics.LEADER.set(self.epoch is not None)
+        self.ends_at = asked_at + self.seconds
         if before != self.epoch:
             log.info("relay.leads" if self.epoch else "relay.stands_by", epoch=self.epoch, holder=self.holder)
         return self.epoch is not None
@@ -41,4 +45,3 @@ class Lead:
         if self.epoch is not None:
             await sql.release_lease(conn, self.holder)
             self.epoch = None
-            metrics.LEADER.set(0)

@@ -73,10 +73,10 @@ async def load(conn: Connection, keys: Keys) -> Ledger:
     if not records:
         return Ledger()
     tick = tick_of(records[0])
-    if await sql.xmax_now(conn) < tick.snapshot.xmax:
+    if await sql.xmax_now(conn) < tick.snapshot.xmax or await sql.passed_over(conn):
         raise AnotherHistoryError(
-            "this database's transaction ids lie below those of the last tick: it was restored or moved. "
-            "docs/architecture.md, Moving the database, says what to do"
+            "the last tick was made by another cluster's transaction ids: this database was restored from a dump, or "
+            "moved. Stop all relays, then run: outbox relay rebase"
         )
     return Ledger(
         previous=tick_of(records[1]).snapshot if len(records) > 1 else GENESIS,

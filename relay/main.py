@@ -11,18 +11,22 @@ from time import monotonic
 
 from redis.asyncio import BlockingConnectionPool
 
-from db.pool import OUTAGES
+from db.pool import OUTAGES, open_pool
 from outbox.nodes import Nodes
 from outbox.probes import Health, serve_probes
-from outbox.service import Stop, run_loop
+from outbox.service import Step, Stop, run_loop
 from outbox.settings import Settings
+from outbox.vitals import Vitals
 from relay import metrics
+from relay.expiry import Expiry
 from relay.lead import Lead
 from relay.listener import Listener, cancelled
 from relay.relay import Relay
 from relay.ship import Shipper
 from relay.streams import Streams
+from relay.survey import Survey
 from relay.upkeep import Upkeep
+from relay.verify import age
 from relay.wake import Sleep
 
 PENDING_SECONDS = 2.0
@@ -36,12 +40,16 @@ REDIS_CONNECTIONS = 16
 def build(settings: Settings, nodes: Nodes) -> Relay:
     """A relay that is not running yet."""
     holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-    return Relay(
+    relay = Relay(
         settings=settings,
         shipper=Shipper(Streams(nodes), settings.keys, settings.stream_max_length, {}),
         lead=Lead(holder, settings.relay_lease),
         sleep=Sleep(settings.relay_linger, settings.relay_poll),
     )
+    # Asked when somebody looks: what a loop that has come to a halt last told would stay good for ever.
+    metrics.LEADER.set_function(relay.lead.leads)
+    metrics.LAG_SECONDS.set_function(relay.lag)
+    return relay
 
 
 async def main(settings: Settings, stop: Stop) -> None:
@@ -59,6 +67,8 @@ async def main(settings: Settings, stop: Stop) -> None:
     wake = asyncio.Event()
     listener = Listener(settings.listen_database, wake)
     upkeep = Upkeep(relay, settings.own_database, settings.partition_rows, settings.retention)
+    pool = await open_pool(settings.database, name="relay-survey", size=2)
+    survey, vitals, expiry = Survey(pool, nodes), Vitals("relay", pool, nodes), Expiry(settings)
     health = Health()
     health.add("listen", listener.check)
     health.add("relay", relay.check)
@@ -75,12 +85,17 @@ async def main(settings: Settings, stop: Stop) -> None:
     async with asyncio.TaskGroup() as tasks:
         listening = tasks.create_task(listener.run())
         probes = tasks.create_task(serve_probes(health, settings.host, settings.relay_port, stop))
+        steps: dict[str, Step] = {
+            "relay.upkeep": upkeep.step,
+            "relay.verify": verify,
+            "relay.pending": partial(count_pending, relay),
+            "relay.vitals": vitals.step,
+            "relay.survey_postgres": survey.postgres,
+            "relay.survey_redis": survey.redis,
+            "relay.expiry": expiry.step,
+        }
         others = [
-            tasks.create_task(run_loop("relay.upkeep", upkeep.step, asyncio.Event(), stop)),
-            tasks.create_task(run_loop("relay.verify", verify, asyncio.Event(), stop)),
-            tasks.create_task(
-                run_loop("relay.pending", partial(count_pending, relay), asyncio.Event(), stop)
-            ),
+            tasks.create_task(run_loop(name, each, asyncio.Event(), stop)) for name, each in steps.items()
         ]
         await run_loop("relay", step, wake, stop)
         await cancelled(listening)
@@ -88,6 +103,7 @@ async def main(settings: Settings, stop: Stop) -> None:
         with suppress(*OUTAGES):
             await relay.stop()
             await upkeep.stop()
+    pool.terminate()
     await nodes.aclose()
 
 
@@ -106,4 +122,6 @@ async def count_pending(relay: Relay) -> float:
     for stream in list(relay.ledger.tops) if relay.ledger else []:
         for group, pending in (await relay.shipper.streams.pending(stream)).items():
             metrics.PENDING.labels(group, stream).set(pending)
+            oldest = await relay.shipper.streams.oldest_pending(stream, group) if pending else None
+            metrics.PENDING_SECONDS.labels(group, stream).set(age(oldest.ms) if oldest else 0)
     return PENDING_SECONDS

@@ -9,7 +9,7 @@ from db import relay as sql
 from db.pool import OUTAGES, Connection, connect
 from outbox.log import get
 from outbox.settings import Settings
-from relay import metrics
+from relay import metrics, traced
 from relay.catch_up import catch_up, disown
 from relay.entries import Tick, by_stream
 from relay.lead import Lead
@@ -102,6 +102,7 @@ class Relay:
         if not await self.lead.held(conn):
             self.forget()
             self.waiting_since = None
+            metrics.stand_by()
             return self.lead.interval
         if self.ledger is None or self.ledger.stale or self.lead.epoch != epoch:
             self.ledger = await self.loaded(conn)
@@ -133,7 +134,7 @@ class Relay:
     async def advance(self, conn: Connection, ledger: Ledger) -> Made:
         """Look; if there are rows, make a tick of them and ship it. Repeating is safe: a tick is made once,
         by its key, and its ids follow from it."""
-        began_at = monotonic()
+        began_at, began = monotonic(), traced.now()
         made = await self.quickly(conn, ledger) or await self.at_length(conn, ledger)
         self.seen = None if made.found else made.seen
         if made.tick:
@@ -141,6 +142,9 @@ class Relay:
                 Job(conn, self.conn_lock, ledger, made.tick), made.streams, more=not made.all_read
             )
             self.shipped(made.tick, made.created, began_at)
+            if began:
+                taken = {key: made.streams[key] for key in made.streams if key not in ledger.behind}
+                traced.shipped(made.tick, taken, self.cause, began)
         elif made.found:
             metrics.COLLISIONS.inc()
             log.info("relay.collided", tick=ledger.tick.no + 1 if ledger.tick else 1)
@@ -192,7 +196,7 @@ class Relay:
         if looked.newest >= looked.seen.xmax:
             self.trouble = (
                 "the outbox holds rows whose transaction ids this database has not reached: they were copied from "
-                "another one. docs/architecture.md, Moving the database, says what to do"
+                "another one. Stop all relays, then run: outbox relay rebase"
             )
             raise AnotherHistoryError(self.trouble)
 
@@ -223,11 +227,10 @@ class Relay:
             if self.ledger is None or self.conn is None or self.conn.is_closed():
                 return False
             ledger = self.ledger
-            self.droppable = await verify(self.conn, self.shipper, ledger)
-            metrics.LAG_SECONDS.set(self.lag())
-            base = self.seen or ledger.snapshot
+            base = self.seen or ledger.snapshot  # before Redis is asked: the rows wait while that is away
             rows = await sql.backlog(self.conn, base.xmax, base.xip, ledger.floor.prove(base))
             metrics.LAG_ROWS.set(rows)
+            self.droppable = await verify(self.conn, self.shipper, ledger)
             await self.note_drawn(self.conn, ledger)
             await heed(self.conn, self.shipper, ledger)
             return bool(ledger.stale or ledger.behind)

@@ -114,6 +114,15 @@ class Streams:
             return {}
         return {group["name"].decode(): group["pending"] for group in groups}
 
+    async def oldest_pending(self, stream: str, group: str) -> StreamId | None:
+        """The oldest entry taken but not settled."""
+        try:
+            async with self.nodes.at(stream) as redis:
+                found = (await redis.xpending(stream, group))["min"]
+        except ResponseError:  # the stream, or the group, is gone meanwhile
+            return None
+        return StreamId.parse(found) if found else None
+
     async def delete(self, stream: str) -> None:
         async with self.nodes.at(stream) as redis:
             await redis.delete(stream)

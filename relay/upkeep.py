@@ -16,6 +16,7 @@ from relay.relay import Relay
 log = get("relay")
 EVERY_SECONDS = 5.0
 STANDBY_SECONDS = 0.5
+EVERY_ID = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,11 @@ def old_ones(
     return count
 
 
+def rows_ahead(partitions: Sequence[Partition], last_id: int) -> int:
+    """How many ids more there is room for; 0 where the default partition is taking rows."""
+    return max(max((partition.to_id for partition in partitions), default=0) - 1 - last_id, 0)
+
+
 class Upkeep:
     """On a connection of its own: a wait for a lock must not hold up the relay."""
 
@@ -60,6 +66,7 @@ class Upkeep:
         self.size = size
         self.retention = retention
         self.conn: Connection | None = None
+        metrics.PARTITION_ROWS.set(size)
 
     async def step(self) -> float:
         """One partition ahead, and the old ones away. Only the leader's business."""
@@ -78,35 +85,39 @@ class Upkeep:
 
     async def work(self, conn: Connection) -> float:
         partitions = [Partition(**record) for record in await sql.partitions(conn)]
+        last_id = await sql.last_id(conn)
         metrics.PARTITIONS.set(len(partitions))
-        if await self.extend(conn, partitions):
+        metrics.PARTITION_ROWS_AHEAD.set(rows_ahead(partitions, last_id))
+        if await self.extend(conn, partitions, last_id):
             return 0
-        await self.drop_old(conn, partitions)
+        await self.drop_old(conn, partitions, last_id)
+        metrics.UPKEEP_AT.set_to_current_time()
         return EVERY_SECONDS
 
     async def stop(self) -> None:
         if self.conn is not None:
             await self.conn.close()
 
-    async def extend(self, conn: Connection, partitions: Sequence[Partition]) -> bool:
-        if (bounds := wanted(partitions, await sql.last_id(conn), self.size)) is None:
+    async def extend(self, conn: Connection, partitions: Sequence[Partition], last_id: int) -> bool:
+        if (bounds := wanted(partitions, last_id, self.size)) is None:
             return False
         name = await sql.add_partition(conn, *bounds)
         log.info("relay.partition_added", partition=name, from_id=bounds[0], to_id=bounds[1])
         return True
 
-    async def drop_old(self, conn: Connection, partitions: Sequence[Partition]) -> None:
+    async def drop_old(self, conn: Connection, partitions: Sequence[Partition], passed: int) -> None:
         """By what the relay was certain of when it last verified the streams. Facts of that kind do not age: what
         was settled stays settled, and a row that came later is not seen by their snapshot."""
         if (facts := self.relay.droppable) is None:
             return
         cutoff = datetime.now(UTC) - self.retention
-        passed = await sql.last_id(conn)
         full = [partition for partition in partitions if partition.to_id <= passed]
         newest = [await sql.newest_row_at(conn, part.from_id, part.to_id) for part in full]
+        metrics.PARTITIONS_EXPIRED.set(old_ones(full, newest, cutoff, EVERY_ID))
         for partition in full[: old_ones(full, newest, cutoff, facts.needed_id)]:
             if not await sql.drop_partition(conn, partition.name, str(facts.ticked)):
                 return
+            metrics.PARTITIONS_EXPIRED.dec()
             ticks = await sql.delete_ticks(conn, partition.to_id)
             log.info("relay.partition_dropped", partition=partition.name, ticks=ticks)
         await sql.prune_default(conn, cutoff, facts.needed_id, str(facts.ticked))

@@ -1,6 +1,7 @@
 """Where the streams really end: a loss shows even where nothing is appended; and what may therefore be dropped."""
 
 from dataclasses import dataclass
+from time import time
 
 from db.pool import Connection
 from relay import metrics
@@ -8,6 +9,7 @@ from relay.entries import StreamId
 from relay.ledger import Ledger
 from relay.ship import Shipper, is_of_a_tick
 from relay.snapshot import Snapshot
+from relay.streams import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ async def verify(conn: Connection, shipper: Shipper, ledger: Ledger) -> Droppabl
     states = await shipper.streams.states(names)
     for stream, state in zip(names, states, strict=True):
         shipper.lengths[stream] = state.length
-        metrics.QUEUE_LENGTH.labels(stream).set(state.length)
+        measure(stream, state)
         expected = ledger.top(stream)
         if stream in ledger.behind or not state.usable or state.top == expected:
             continue
@@ -37,6 +39,18 @@ async def verify(conn: Connection, shipper: Shipper, ledger: Ledger) -> Droppabl
         return None
     needed = min((state.first.row for state in states if state.first), default=2**63 - 1)
     return Droppable(ledger.snapshot, needed)
+
+
+def measure(stream: str, state: State) -> None:
+    metrics.QUEUE_LENGTH.labels(stream).set(state.length)
+    metrics.OLDEST_SECONDS.labels(stream).set(age(state.first.ms) if state.first else 0)
+    for counter in (metrics.LOSSES, metrics.REFILLED, metrics.SKIPPED):
+        counter.labels(stream)  # 0 from the beginning: an increase is seen only of what was there before
+
+
+def age(ms: int) -> float:
+    """Seconds since a tick, whose milliseconds are Postgres'."""
+    return max(time() - ms / 1000, 0.0)
 
 
 def found_ahead(ledger: Ledger, stream: str, top: StreamId) -> None:

@@ -75,6 +75,9 @@ class Admission:
         """Digests that are to go out are closed, and get what they hold."""
         ids = [job.claim.notification_id for job in due]
         listed = await rows.close_digests(executor, ids, digest.ITEMS, digest.ITEMS_BYTES)
+        for job in due:
+            if held := listed.get(job.claim.notification_id):
+                job.span.link(held.causes)
         said = {
             id_: digest.payload(listed[id_], job.entry.envelope.event_type)
             for id_, job in zip(ids, due, strict=True)

@@ -14,7 +14,8 @@ from uuid import UUID, uuid5
 from db.push import Device
 from outbox.envelope import Priority
 from workers.apns_token import Signer
-from workers.http2 import Answer, Kept, Origin, Request, again
+from workers.http2 import Answer, Origin, Request, again
+from workers.lines import Lines
 from workers.outcome import (
     Delivered,
     Outcome,
@@ -50,7 +51,7 @@ class Apns:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self._kept = Kept(app.origin.client())
+        self._lines = Lines(app.origin.client())
         self._proven = False  # has anything been taken under this config?
 
     async def send(self, parcel: Parcel) -> Outcome:
@@ -68,7 +69,7 @@ class Apns:
     async def _ask(self, parcel: Parcel, content: bytes) -> Answer | Transient | Unknown:
         """Once; again where it was only the provider token that was too old."""
         token = self.app.signer.token(time.time())
-        answer = await self._kept.post(self._request(parcel, token, content), parcel.ends)
+        answer = await self._lines.post(self._request(parcel, token, content), parcel.ends)
         if (
             isinstance(answer, Answer)
             and answer.status == 403
@@ -76,7 +77,7 @@ class Apns:
         ):
             fresh = self.app.signer.token(time.time(), refused=token)
             if fresh != token:
-                return again(await self._kept.post(self._request(parcel, fresh, content), parcel.ends))
+                return again(await self._lines.post(self._request(parcel, fresh, content), parcel.ends))
         return answer
 
     def _request(self, parcel: Parcel, token: str, content: bytes) -> Request:
@@ -93,7 +94,7 @@ class Apns:
         return Request(f"/3/device/{device.token}", headers, content)
 
     async def close(self) -> None:
-        await self._kept.close()
+        await self._lines.close()
 
 
 def identity(notification_id: UUID, token: str) -> UUID:

@@ -14,6 +14,7 @@ from db.pool import OUTAGES as DATABASE_OUTAGES
 from db.pool import Executor, Pool
 from outbox.log import get
 from outbox.service import describe
+from workers import traced
 from workers.admission import Admission, Admitted
 from workers.common import Brake
 from workers.decide import Rules, retry, settlement
@@ -69,6 +70,7 @@ class Claiming:
         lease = source.lease_seconds
         who = Claimant(self.channel.name, source.consumer, token, lease, self.channel.outward)
         ends = time.monotonic() + lease
+        began = traced.now()
         claims = await delivery.claim(
             executor,
             who,
@@ -76,7 +78,11 @@ class Claiming:
             [entry.attempt for entry in batch],
         )
         by_id = {claim.notification_id: claim for claim in claims}
-        return [Job(entry, by_id[entry.notification_id], token, ends) for entry in batch]
+        return [
+            Job(entry, claim, token, ends, traced.processing(entry, claim, source.stream, began))
+            for entry in batch
+            for claim in [by_id[entry.notification_id]]
+        ]
 
     async def ready(self, executor: Executor, jobs: Sequence[Job]) -> dict[UUID, Admitted]:
         """What is ours, with all that it needs. One that fails alone has made its attempt by that."""
@@ -115,12 +121,13 @@ class Claiming:
 
 def broken(job: Job, error: Exception) -> Settlement:
     """The attempt has ended by a fault of ours, wherever it was."""
-    log.error(
-        "worker.attempt_failed",
-        notification_id=str(job.claim.notification_id),
-        error=describe(error),
-        exc_info=True,
-    )
+    with job.span.within():
+        log.error(
+            "worker.attempt_failed",
+            notification_id=str(job.claim.notification_id),
+            error=describe(error),
+            exc_info=True,
+        )
     return retry(job, "internal", fault(error), AGAIN_SECONDS)
 
 

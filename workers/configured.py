@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from db import delivery
@@ -10,21 +9,12 @@ from db.delivery import Claim
 from db.pool import Executor
 from outbox.errors import SettingsError
 from outbox.log import get
-from outbox.service import describe
+from workers.held import Held
 from workers.outcome import Transient, clean
 
 log = get("worker")
 
 S = TypeVar("S")
-
-
-@dataclass(slots=True, eq=False)
-class Held(Generic[S]):
-    """What was made, and by how many attempts it is used. A retired one is closed by the last of them."""
-
-    made: S
-    users: int = 0
-    retired: bool = False
 
 
 class Configured(Generic[S]):
@@ -50,14 +40,15 @@ class Configured(Generic[S]):
         self._version, config = found
         self._trouble = "the channel's config cannot be used; the worker's log says why"
         try:
-            self._held = Held(self._make(config))
+            self._held = Held(self._make(config), self._close)
             self._trouble = ""
         except SettingsError as error:
             self._trouble = clean(str(error))
         log.info(
             "worker.configured", channel=self.channel, version=self._version, trouble=self._trouble or None
         )
-        await self._retire(before)
+        if before is not None:
+            await before.retire()
 
     def get(self) -> S | Transient:
         """What to send with, or why there is nothing: a config can be mended, so the attempt is made again."""
@@ -66,31 +57,13 @@ class Configured(Generic[S]):
     @asynccontextmanager
     async def use(self) -> AsyncIterator[S | Transient]:
         """The same, not closed before the block ends."""
-        held = self._held
-        if held is None:
+        if self._held is None:
             yield Transient("config", self._trouble)
             return
-        held.users += 1
-        try:
-            yield held.made
-        finally:
-            held.users -= 1
-            if held.retired and not held.users:
-                await self._close_replaced(held.made)
-
-    async def _retire(self, held: Held[S] | None) -> None:
-        if held is not None:
-            held.retired = True
-            if not held.users:
-                await self._close_replaced(held.made)
-
-    async def _close_replaced(self, made: S) -> None:
-        """Whoever happens to be the last user was sent or not: the end of its connections changes nothing of that."""
-        try:
-            await self._close(made)
-        except Exception as error:
-            log.warning("worker.not_closed", channel=self.channel, error=describe(error))
+        async with self._held.use() as made:
+            yield made
 
     async def close(self) -> None:
         held, self._held = self._held, None
-        await self._retire(held)
+        if held is not None:
+            await held.retire()

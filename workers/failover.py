@@ -40,6 +40,8 @@ def leads_on(outcome: Outcome) -> bool:
 def sign(outcome: Outcome) -> Sign:
     """What an outcome says about its provider's health: an answer is a good sign, whatever it is."""
     match outcome:
+        case Transient(told=True) | Unknown(told=True):
+            return Sign.NONE  # one connection that breaks is one sign, however many requests were on it
         case Transient(error_class=kind) if kind in ABOUT_THE_MESSAGE:
             return Sign.NONE
         case Transient(error_class=kind):

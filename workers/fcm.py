@@ -17,7 +17,8 @@ from pyfcm import FCMNotification
 from outbox.envelope import Priority
 from outbox.errors import SettingsError
 from workers.google_token import Access, credentials
-from workers.http2 import Answer, Kept, Origin, Request, again
+from workers.http2 import Answer, Origin, Request, again
+from workers.lines import Lines
 from workers.outcome import (
     Delivered,
     Outcome,
@@ -64,7 +65,7 @@ class Fcm:
 
     def __init__(self, account: Account) -> None:
         self.account = account
-        self._kept = Kept(account.origin.client())
+        self._lines = Lines(account.origin.client())
         self._messages = FCMNotification(project_id=account.project, credentials=account.access.credentials)
         # Has this config ever been taken? If not, a token that seems to be another project's may be well.
         self._proven = False
@@ -84,13 +85,13 @@ class Fcm:
         token = await self.account.access.token(ends)
         if isinstance(token, Transient):
             return token
-        answer = await self._kept.post(self._request(token, content), ends)
+        answer = await self._lines.post(self._request(token, content), ends)
         if not isinstance(answer, Answer) or answer.status != 401 or code_of(answer) is not None:
             return answer
         fresh = await self.account.access.token(ends, refused=token)
         if isinstance(fresh, Transient):
             return again(fresh)
-        return again(await self._kept.post(self._request(fresh, content), ends))
+        return again(await self._lines.post(self._request(fresh, content), ends))
 
     def _request(self, token: str, content: bytes) -> Request:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -117,7 +118,7 @@ class Fcm:
         return content
 
     async def close(self) -> None:
-        await self._kept.close()
+        await self._lines.close()
         await self.account.access.close()
 
 

@@ -50,7 +50,7 @@ def moves(running: Mapping[Shard, str], wanted: Mapping[Shard, str]) -> tuple[li
 class Fleet:
     """The channels at work here. `work` runs the lanes of one shard until its Stop is asked; `holding` says which of
     some shards there is something in; `workable` says by name and kind whether there is a module for it; `only`
-    restricts it to some names."""
+    restricts it to some names, `left_out` are others' work."""
 
     def __init__(
         self,
@@ -59,11 +59,13 @@ class Fleet:
         holding: Callable[[Sequence[Shard]], Awaitable[Collection[Shard]]],
         workable: Callable[[str, str], bool],
         only: Collection[str] = (),
+        left_out: Collection[str] = (),
     ) -> None:
-        self._pool, self._work, self._holding = pool, work, holding
-        self._workable, self._only = workable, frozenset(only)
+        self._pool, self._work, self._holding, self._workable = pool, work, holding, workable
+        self._only, self._left_out = frozenset(only), frozenset(left_out)
         self._tasks = asyncio.TaskGroup()
         self._running: dict[Shard, Running] = {}
+        self._looked = False
         self._missing: frozenset[str] = frozenset()
         self._unworkable: Mapping[str, str] = {}
 
@@ -79,7 +81,8 @@ class Fleet:
     async def look(self) -> float:
         """One look. Repeating it changes nothing."""
         async with self._pool.acquire() as connection:
-            found = await channels.kinds(connection)
+            rows = await channels.kinds(connection)
+        found = [each for each in rows if each.name not in self._left_out]
         ours = [each for each in found if self._workable(each.name, each.kind)]
         if self._only:
             ours = [each for each in ours if each.name in self._only]
@@ -94,7 +97,12 @@ class Fleet:
             self._end(shard)
         for shard in begin:
             self._begin(shard, wanted[shard])
+        self._looked = True
         return LOOK_SECONDS
+
+    def check(self) -> str | None:
+        """For /readyz: a worker without lanes would let the one before it be stopped too early."""
+        return None if self._looked else "it is not known yet which channels there are"
 
     async def _wanted(self, channels: Sequence[Kind]) -> dict[Shard, str]:
         """Every shard that something may come into; of the others those that hold something."""

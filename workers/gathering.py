@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from outbox.trace_context import leave
+
 # A batch departs when nothing joined it for so long and nothing more is coming, or so long after its first.
 QUIET_SECONDS = 0.005
 LONGEST_SECONDS = 0.2
@@ -75,6 +77,7 @@ class Gathering(Generic[M, R]):
             task.add_done_callback(self._running.discard)
 
     async def _carry(self, batch: Sequence[Waiting[M, R]]) -> None:
+        leave()
         try:
             results = await self._send([waiting.message for waiting in batch])
         except BaseException as error:

@@ -1,16 +1,10 @@
-"""One far side over HTTP/2: a kept client, many requests on one connection, and how far a request came when none is
-answered.
-
-What is silent is not asked again: after a time-out a new connection serves new requests, and the old one ends with
-what is under way on it. Nothing is sent twice here, except what the far side says it has not looked at (GOAWAY with a
-lower stream, RFC 9113 §6.8).
-"""
+"""One request over HTTP/2: where to, what it is answered, and how far it came when it is not."""
 
 import asyncio
 import json
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -19,13 +13,12 @@ from h2.events import ConnectionTerminated, StreamReset
 
 from outbox.errors import SettingsError
 from outbox.service import describe
+from workers.answer_body import beginning
 from workers.outcome import Transient, Unknown, clean, requests
 
 CONNECT_SECONDS = 10.0
 # Less than what lies between forgets an idle connection in.
 IDLE_SECONDS = 60.0
-# Answers are small; whatever is longer is none.
-ANSWER_BYTES = 64 * 1024
 LIMITS = httpx.Limits(max_connections=8, keepalive_expiry=IDLE_SECONDS)
 
 
@@ -38,7 +31,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`body` is empty where it was cut off: the status has been said, and it counts. `requests`: how many it took."""
+    """`body` may be cut off. `requests`: how many it took."""
 
     status: int
     headers: httpx.Headers
@@ -67,15 +60,6 @@ class Progress:
             self.left = False  # a new connection, or tried again as the first one did not look at it
 
 
-@dataclass(slots=True, eq=False)
-class Line:
-    """A client and its users. A retired one is closed by the last of them."""
-
-    client: httpx.AsyncClient
-    users: int = 0
-    retired: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where the far side is. `ca`: a file of certificates to trust instead of the system's. `direct`: past a proxy
@@ -98,46 +82,6 @@ class Origin:
         )
 
 
-@dataclass(slots=True)
-class Kept:
-    """The kept client."""
-
-    make: Callable[[], httpx.AsyncClient]
-    _line: Line = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._line = Line(self.make())
-
-    async def post(self, request: Request, ends: float) -> Answer | Transient | Unknown:
-        """One request, until `ends` on the loop's clock."""
-        progress, line = Progress(), self._line
-        line.users += 1
-        try:
-            async with asyncio.timeout_at(ends):
-                return await exchange(line.client, request, progress, patience(ends))
-        except TimeoutError:
-            self._retire(line)
-            return silent(progress)
-        # ValueError: httpcore, where a connection breaks under many requests, gives back more streams than it took.
-        except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as error:
-            return broken(error, progress)
-        finally:
-            line.users -= 1
-            if line.retired and not line.users:
-                await line.client.aclose()
-
-    def _retire(self, line: Line) -> None:
-        line.retired = True
-        if line is self._line:
-            self._line = Line(self.make())
-
-    async def close(self) -> None:
-        """What is under way ends first: its last user closes the client."""
-        self._line.retired = True
-        if not self._line.users:
-            await self._line.client.aclose()
-
-
 def patience(ends: float) -> httpx.Timeout:
     """A time-out of httpx on an answer would end every request of the connection, so each has its own, outside. One on
     TCP and one on TLS come before that, as httpcore closes only what it has itself given up."""
@@ -156,19 +100,7 @@ async def exchange(
         timeout=timeout,
         extensions={"trace": progress},
     ) as response:
-        return Answer(response.status_code, response.headers, await body(response))
-
-
-async def body(response: httpx.Response) -> bytes:
-    content = b""
-    try:
-        async for chunk in response.aiter_raw():
-            content += chunk
-            if len(content) > ANSWER_BYTES:
-                return b""
-    except (httpx.HTTPError, httpx.StreamError, OSError):
-        return b""
-    return content
+        return Answer(response.status_code, response.headers, await beginning(response.aiter_raw()))
 
 
 def again(answer: Answer | Transient | Unknown) -> Answer | Transient | Unknown:
@@ -203,6 +135,11 @@ def unseen(error: Exception) -> bool:
         case StreamReset(error_code=ErrorCodes.REFUSED_STREAM):
             return True
     return False
+
+
+def breaks(error: Exception) -> bool:
+    """Whether it is the end of the connection, and not of one request on it."""
+    return not isinstance(root(error), StreamReset)
 
 
 def root(error: Exception) -> object:

@@ -9,16 +9,16 @@ from typing import Any
 import httpx
 
 from outbox.service import describe
+from workers.answer_body import beginning
 from workers.outcome import Transient, Unknown, clean
 
 CONNECT_SECONDS = 10.0
 CONNECT_SHARE = 0.8  # of the whole
-ANSWER_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`body` is cut where it is longer than any that we would read."""
+    """`body` may be cut off."""
 
     status: int
     headers: Mapping[str, str]
@@ -69,12 +69,7 @@ async def exchange(
     async with client.stream(
         "POST", url, content=content, extensions=extensions, timeout=timeout
     ) as response:
-        body = bytearray()
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) >= ANSWER_BYTES:
-                break
-        return Answer(response.status_code, response.headers, bytes(body[:ANSWER_BYTES]))
+        return Answer(response.status_code, response.headers, await beginning(response.aiter_raw()))
 
 
 def unanswered(error: Exception, progress: Progress) -> Transient | Unknown:

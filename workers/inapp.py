@@ -67,8 +67,10 @@ class InApp:
             "read_at": None,
             "archived_at": None,
         }
-        change = {"version": place.version, "last_seq": seq, "unread": place.unread, "item": item}
-        message = to_json(change | NOTHING_MARKED, inf_nan_mode="null").decode()
+        change = {"version": place.version, "last_seq": seq, "unread": place.unread}
+        # Before the item, in which anybody may write anything.
+        traced = {"traceparent": job.span.traceparent} if job.span.recorded else {}
+        message = to_json({**change, **traced, "item": item, **NOTHING_MARKED}, inf_nan_mode="null").decode()
         return Hint(self.keys.user(envelope.user_id), message)
 
     def counted(self, counts: Counts) -> Hint:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from db.delivery import Claim, Settlement
 from db.pool import Executor
+from outbox.tracing import NOWHERE, Span
 from workers.concurrency import Concurrency
 from workers.entries import Entry
 from workers.outcome import Outcome
@@ -16,12 +17,14 @@ from workers.outcome import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What was read and what was claimed. `ends` is when the lease runs out, on the monotonic clock."""
+    """What was read and what was claimed. `ends` is when the lease runs out, on the monotonic clock;
+    `span` is of what happens until it is settled."""
 
     entry: Entry
     claim: Claim
     token: UUID
     ends: float
+    span: Span = NOWHERE
 
     def lasts(self, seconds: float) -> bool:
         """Whether the lease holds for so long yet. A process that was frozen finds out here, before it sends."""

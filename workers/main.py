@@ -23,6 +23,8 @@ from outbox.probes import Health, serve_probes
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
 from outbox.streams import LANES
+from outbox.vitals import Vitals
+from workers import metrics
 from workers.claiming import Lane
 from workers.common import Common
 from workers.decide import Rules
@@ -88,23 +90,27 @@ class Shared:
     recipients: Recipients
 
 
-async def main(settings: Settings, channels: Sequence[str], stop: Stop) -> None:
-    """Work on these channels, or on all if none is named, until asked to stop. Raises SettingsError for a name that
-    has no worker here."""
-    names = check(channels)
+async def main(settings: Settings, channels: Sequence[str], stop: Stop, left_out: Sequence[str] = ()) -> None:
+    """Work on these channels, or on all but those left out if none is named, until asked to stop. Raises SettingsError
+    for a name that has no worker here."""
+    names, others = check(channels), check(left_out)
     pool = await open_pool(settings.database, name="worker", size=POOL_CONNECTIONS)
     recipients = await from_settings(settings, pool)
     rates = Rates(settings.redis, settings.redis_prefix, settings.rates_without_redis)
     shared = Shared(settings, pool, connect(settings.redis), rates, Health(), recipients)
     holding = partial(shards_that_hold, shared.nodes, settings.keys)
-    fleet = Fleet(pool, partial(run_shard, shared, {}), holding, workable, names)
+    fleet = Fleet(pool, partial(run_shard, shared, {}), holding, workable, names, others)
+    shared.health.add("channels", fleet.check)
     mirror = Mirror(pool, shared.nodes, settings.keys)
+    vitals = Vitals("worker", pool, shared.nodes)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(fleet.run(stop))
             tasks.create_task(run_loop("mirror dead letters", mirror.step, asyncio.Event(), stop))
+            tasks.create_task(run_loop("worker.vitals", vitals.step, asyncio.Event(), stop))
             tasks.create_task(serve_probes(shared.health, settings.host, settings.worker_port, stop))
-            log.info("worker.started", channels=names or "all", port=settings.worker_port)
+            said = names or (f"all but {', '.join(others)}" if others else "all")
+            log.info("worker.started", channels=said, port=settings.worker_port)
     finally:
         await shared.nodes.aclose()
         await recipients.close()
@@ -150,6 +156,7 @@ async def run_shard(
         common = Common(name, database=shared.pool, rates=shared.rates)
         closing = partial(close_channel, seconds=shared.settings.shutdown_grace * CLOSE_CHANNEL)
         premises = channels[name] = Premises(kind, common, maker(shared, common, kind), closing)
+    metrics.begin(name)
     async with asyncio.TaskGroup() as tasks:
         for lane in LANES:
             tasks.create_task(run_lane(shared, premises, lane, shard.number, stop))

@@ -2,11 +2,13 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from db.delivery import FINAL, Status
+
 PROCESSED = Counter("notifications_processed_total", "Deliveries settled", ["channel", "status"])
 FAILED = Counter("notifications_failed_total", "Attempts that failed, by class", ["channel", "error_type"])
 SECONDS = Histogram(
     "notification_processing_seconds",
-    "From creation to delivery, in seconds",
+    "From creation, or the time asked for, to delivery",
     ["channel"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200),
 )
@@ -31,6 +33,15 @@ PROVIDER_ATTEMPTS = Counter(
     "What providers answered; skipped: not asked, as it failed or throttled before",
     ["channel", "provider", "result"],
 )
+PROVIDER_SECONDS = Histogram(
+    "outbox_provider_seconds",
+    "How long a provider took for one message, until it answered or was given up",
+    ["channel", "provider"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+DEAD = Counter(
+    "outbox_worker_dead_letters_total", "Deliveries and entries that became dead letters", ["channel"]
+)
 PROVIDER_CIRCUIT = Gauge(
     "outbox_provider_circuit",
     "0 closed, 1 half-open, 2 open: not asked until a probe",
@@ -39,3 +50,11 @@ PROVIDER_CIRCUIT = Gauge(
 RATES_BLIND = Counter(
     "outbox_worker_rates_blind_total", "Rates that could not be looked up, as Redis did not answer"
 )
+
+
+def begin(channel: str) -> None:
+    """What alerts rest on is 0 from the beginning: Prometheus sees no increase in the first sample of a series."""
+    for status in (*FINAL, Status.RETRYING, Status.DEFERRED):
+        PROCESSED.labels(channel, status.value)
+    DEAD.labels(channel)
+    SECONDS.labels(channel)

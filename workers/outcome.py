@@ -34,7 +34,8 @@ class Delivered:
 @dataclass(frozen=True, slots=True)
 class Transient:
     """Not now: try again later, not before `retry_after` seconds where the far side named a time. `reached`, here and
-    below: it is on one of the recipient's devices already, so without another attempt it counts as delivered."""
+    below: it is on one of the recipient's devices already, so without another attempt it counts as delivered. `told`,
+    here and below: another request, whose connection it shared, has told of the same trouble."""
 
     error_class: str
     reason: str
@@ -43,6 +44,7 @@ class Transient:
     tried: tuple[Tried, ...] = ()
     reached: bool = False
     sends: int | None = field(default=None, compare=False)
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Unknown:
     tried: tuple[Tried, ...] = ()
     reached: bool = False
     sends: int | None = field(default=None, compare=False)
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,10 @@ import httpcore
 import httpx
 
 from outbox.egress import Egress, EgressRefusedError, target
+from workers.answer_body import beginning
 from workers.dialing import Dialer, Resolver, resolve
 from workers.outcome import Permanent, Transient, Unknown, clean
 
-BODY_BYTES = 64 * 1024
-# The status says it all: for what comes after it nobody waits long.
-BODY_SECONDS = 2.0
 IDLE_SECONDS = 20.0
 
 
@@ -109,25 +107,12 @@ class Poster:
                 name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
             }
             progress.answer = Answer(response.status, answered)
-            progress.answer = Answer(response.status, answered, await beginning(response))
+            text = (await beginning(response.aiter_stream())).decode(errors="replace")
+            progress.answer = Answer(response.status, answered, text)
 
     async def close(self) -> None:
         for pool in self._pools.values():
             await pool.aclose()
-
-
-async def beginning(response: httpcore.Response) -> str:
-    """Of the body, as it came: no compression was asked for, and none is undone. A longer one costs the connection."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in response.aiter_stream():
-                body += chunk
-                if len(body) >= BODY_BYTES:
-                    break
-    except TimeoutError:
-        pass  # what has come by now will do
-    return bytes(body[:BODY_BYTES]).decode(errors="replace")
 
 
 def unanswered(progress: Progress, error_class: str, reason: str) -> Transient | Unknown:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, Protocol, Self, TypeVar, runtime_checkable
 
+from outbox import tracing
 from outbox.errors import SettingsError
-from workers import metrics
+from outbox.tracing import Kind
+from workers import metrics, traced
 from workers.circuit import Admission, Circuit, Sign
 from workers.common import Common
 from workers.concurrency import Concurrency, paced
@@ -174,7 +176,13 @@ class Providers(Generic[M]):
     async def _ask(self, provider: Provider[M], message: M, admission: Admission, deadline: float) -> Outcome:
         name, circuit = provider.name, self.common.circuit(provider.name)
         try:
-            outcome = await paced(self.paces.get(name), within(provider.send(message), deadline))
+            about = {"outbox.provider": name}
+            with (
+                metrics.PROVIDER_SECONDS.labels(self.common.channel, name).time(),
+                tracing.span(f"send {name}", Kind.CLIENT, about) as span,
+            ):
+                outcome = await paced(self.paces.get(name), within(provider.send(message), deadline))
+                traced.answered(span, outcome)
             note(circuit, admission, outcome)
         finally:
             circuit.release(admission)

@@ -10,6 +10,7 @@ from db import templates
 from db.delivery import Claim
 from db.pool import Executor
 from db.templates import Layout, Template
+from outbox import tracing
 from outbox.rendering import layouts
 from outbox.rendering.renderers import Rendered, Renderers, Starved, Unrenderable
 from workers.job import Job
@@ -48,7 +49,8 @@ class Rendering:
         if template is None:
             return Transient("template", "the template was deleted at this very moment")
         readable = layouts.for_reader(self._layouts, job.claim.locale)
-        rendered = await self._renderers.render(template, variables(job) | dict(more), readable)
+        with tracing.span("render"):
+            rendered = await self._renderers.render(template, variables(job) | dict(more), readable)
         return rendered if isinstance(rendered, Rendered) else unrendered(rendered)
 
     def _missing(self, job: Job) -> str:

@@ -15,7 +15,7 @@ from uuid import UUID
 from db.delivery import Settlement
 from outbox.log import get
 from outbox.service import Stop, describe, run_loop
-from workers import metrics
+from workers import metrics, traced
 from workers.admission import Admitted
 from workers.claiming import OUTAGES, Claiming, Lane, broken, fault
 from workers.common import Brake
@@ -167,9 +167,12 @@ class Runner:
         """Outward attempts run side by side. One that stays inside Postgres waits for nothing, so needs no task."""
         if job.claim.taken_over:
             metrics.TAKEN_OVER.labels(self.channel.name).inc()
-            log.info(
-                "worker.taken_over", notification_id=str(job.entry.notification_id), channel=self.channel.name
-            )
+            with job.span.within():
+                log.info(
+                    "worker.taken_over",
+                    notification_id=str(job.entry.notification_id),
+                    channel=self.channel.name,
+                )
         if settled:
             self.settler.add(Settled(job, settled))
             return
@@ -183,14 +186,15 @@ class Runner:
 
     async def attempt(self, job: Job) -> None:
         """One attempt. It never raises: whatever happens is an outcome."""
-        try:
-            outcome = await self.deliver(job)
-        finally:
-            self.settler.underway -= 1
-        self._attempted.add(job.entry.id)
-        self.lane.room.attempt_ended()
-        self.slow_down(outcome)
-        self.settler.add(self.judged(job, outcome))
+        with job.span.within():
+            try:
+                outcome = await self.deliver(job)
+            finally:
+                self.settler.underway -= 1
+            self._attempted.add(job.entry.id)
+            self.lane.room.attempt_ended()
+            self.slow_down(outcome)
+            self.settler.add(self.judged(job, outcome))
 
     def slow_down(self, outcome: Outcome) -> None:
         if isinstance(outcome, Throttled):
@@ -206,6 +210,7 @@ class Runner:
         except Exception as error:
             return Settled(job, broken(job, error))
         log.warning("worker.lease_short", notification_id=str(job.entry.notification_id))
+        traced.abandon(job.span, "lease_short")
         return Returned(job.entry, job.token)
 
     async def deliver(self, job: Job) -> Outcome:

@@ -6,23 +6,22 @@ that is never acknowledged comes again and finds its delivery settled.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
 
 from db import delivery, rules
-from db.delivery import Settlement, Status, Undecodable
+from db.delivery import Status, Undecodable
 from db.pool import Executor, Pool, PooledConnection
 from outbox.inbox_hints import spread
 from outbox.log import get
 from outbox.nodes import Nodes
 from outbox.service import Stop, describe, run_loop, wait
 from outbox.streams import GROUP
-from workers import metrics
+from workers import metrics, traced
+from workers.counting import count, count_undecodable
 from workers.digest import UNTOLD, untold
 from workers.entries import Entry
 from workers.job import Channel, Hint, Inward, Recording, Settled, Written
@@ -136,11 +135,13 @@ class Settler:
 
     async def settle(self, connection: PooledConnection, batch: Sequence[Finished]) -> None:
         results = [item for item in batch if isinstance(item, Settled)]
+        began = traced.now()
         left = await self.settle_unsent(connection, batch)
         written = await self.write(connection, results) if results else Written({}, [])
         hints = [*written.hints, *await self.again(connection, batch, written)]
         lost = [item for item in results if item.settlement.key not in written.fresh]
         count([item for item in results if written.fresh.get(item.settlement.key)], self.channel.name)
+        traced.settled([item for item in results if item.settlement.key in written.fresh], began)
         self.note_lost(lost)
         left |= {item.job.entry.id for item in lost}
         self._acks.hints += hints
@@ -236,6 +237,8 @@ class Settler:
         if lost:
             metrics.LEASE_LOST.labels(self.channel.name).inc(len(lost))
             log.warning("worker.lease_lost", stream=self.stream, entries=len(lost))
+            for item in lost:
+                traced.abandon(item.job.span, "lease_lost")
 
 
 def by_channel(hints: Sequence[Hint]) -> dict[str, list[str]]:
@@ -270,40 +273,3 @@ async def shielded(work: Coroutine[object, object, None], seconds: float) -> Non
         await asyncio.wait({task}, timeout=seconds)
         task.cancel()
         raise
-
-
-def count(settled: Sequence[Settled], channel: str) -> None:
-    """Metrics and logs of a batch; grouped first, because a metric's labels are looked up slowly."""
-    for status, number in Counter(item.settlement.status for item in settled).items():
-        metrics.PROCESSED.labels(channel, status.value).inc(number)
-    errors = Counter(item.settlement.error_class for item in settled if item.settlement.error_class)
-    for error_class, number in errors.items():
-        metrics.FAILED.labels(channel, error_class).inc(number)
-    seconds, now = metrics.SECONDS.labels(channel), datetime.now(UTC)
-    for item in settled:
-        if item.settlement.status is Status.DELIVERED:
-            seconds.observe(max((now - item.job.entry.envelope.created_at).total_seconds(), 0.0))
-        elif item.settlement.dead:
-            tell_dead(item.settlement, channel)
-
-
-def count_undecodable(entries: Sequence[Undecodable], channel: str) -> None:
-    metrics.FAILED.labels(channel, "undecodable").inc(len(entries))
-    for entry in entries:
-        log.warning(
-            "worker.undecodable",
-            channel=channel,
-            notification_id=str(entry.notification_id) if entry.notification_id else None,
-            entry_id=entry.entry_id,
-            reason=entry.reason,
-        )
-
-
-def tell_dead(settlement: Settlement, channel: str) -> None:
-    log.warning(
-        "worker.dead_letter",
-        channel=channel,
-        notification_id=str(settlement.notification_id),
-        error_class=settlement.error_class,
-        reason=settlement.reason,
-    )

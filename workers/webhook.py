@@ -12,12 +12,16 @@ from db.delivery import Claim, Status, Tried
 from db.pool import OUTAGES as DATABASE_OUTAGES
 from db.pool import Executor, Pool
 from db.webhooks import Place
+from outbox import tracing
 from outbox.egress import Egress
 from outbox.log import get
 from outbox.nodes import Nodes
 from outbox.rendering.renderers import Rendered
 from outbox.service import describe
 from outbox.streams import Keys
+from outbox.trace_context import here
+from outbox.tracing import Kind, Span
+from workers import traced
 from workers.circuit import Admission, Circuit, Sign
 from workers.concurrency import Concurrency, paced
 from workers.configured import Configured
@@ -182,23 +186,35 @@ class Webhook:
         return rendered.text
 
     async def _post(self, made: Hook, endpoint: Endpoint, job: Job, body: str) -> Outcome:
-        now = datetime.now(UTC)
+        method = made.config.method
+        about = {"http.request.method": method, "server.address": endpoint.host}
+        with tracing.span(f"{method} {self.name}", Kind.CLIENT, about) as span:
+            outcome = await self._exchange(made, endpoint, job, body, span)
+            traced.answered(span, outcome)
+        return outcome
+
+    async def _exchange(self, made: Hook, endpoint: Endpoint, job: Job, body: str, span: Span) -> Outcome:
+        now, traceparent = datetime.now(UTC), here()
         headers = {
             "user-agent": "Outbox",
+            # So that the receiver's spans hang beneath.
+            **({"traceparent": traceparent} if traceparent else {}),
             **{name.lower(): value for name, value in made.headers.items()},
             "content-type": made.config.content_type,
             "accept-encoding": "identity",
             **sign(endpoint.signers, str(job.entry.notification_id), now, body),
         }
         post = Post(made.config.method, endpoint.url, headers, body.encode())
-        outcome = await paced(
-            self.pace, self._answer(post, min(made.config.timeout_seconds, self.budget), now)
-        )
+        seconds = min(made.config.timeout_seconds, self.budget)
+        outcome = await paced(self.pace, self._answer(post, seconds, now, span))
         return outcome if isinstance(outcome, LeaseShort) else replace(outcome, provider=endpoint.host)
 
-    async def _answer(self, post: Post, seconds: float, now: datetime) -> Outcome:
+    async def _answer(self, post: Post, seconds: float, now: datetime, span: Span) -> Outcome:
         answer = await self._poster.send(post, seconds)
-        return outcome_of(answer, now) if isinstance(answer, Answer) else answer
+        if not isinstance(answer, Answer):
+            return answer
+        span.note({"http.response.status_code": answer.status})
+        return outcome_of(answer, now)
 
     async def _switch_off(self, endpoint: Endpoint, job: Job, reason: str) -> None:
         """Where that fails, the next delivery is told the same."""

@@ -16,8 +16,9 @@ import jwt
 
 from bench.balance import evidence
 from bench.balance.audit import Told, audit
-from bench.balance.stage import Crowd, Gateway, Stage, crowd
+from bench.balance.stage import Crowd, Stage, crowd
 from bench.processes import JWT_SECRET
+from bench.replica import Replica
 from db.pool import Connection
 
 BURSTS_A_SECOND = 20
@@ -119,7 +120,7 @@ async def killing(made: Stage, plan: Plan, faults: Counter[str]) -> None:
         made.returning.append(asyncio.create_task(returned(victim)))
 
 
-async def returned(gateway: Gateway) -> None:
+async def returned(gateway: Replica) -> None:
     await asyncio.sleep(random.uniform(*DOWN_SECONDS))
     await gateway.start()
     await gateway.ready()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,7 +11,8 @@ from typing import Any
 
 from bench.balance.balancer import Balancer
 from bench.balance.valkey import Valkey
-from bench.processes import OUTBOX, READY_SECONDS, ROOT, Running, Service, end, environment, running, service
+from bench.processes import READY_SECONDS, ROOT, end, environment, service
+from bench.replica import Replica
 from bench.servers import EMPTY, Database, Servers
 from outbox.local.ports import ephemeral
 
@@ -23,34 +23,6 @@ SETTINGS = {
     "OUTBOX_GATEWAY_RECONCILE": "5",
 }
 ORDER_SECONDS = 600.0
-
-
-@dataclass(slots=True)
-class Gateway:
-    """One replica, on its port for good: killed and started again."""
-
-    name: str
-    port: int
-    env: dict[str, str]
-    log: Path
-    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
-    process: Running | None = None
-    up: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def start(self) -> None:
-        self.process = await self.stack.enter_async_context(running([*OUTBOX, "gateway"], self.env, self.log))
-
-    async def ready(self) -> None:
-        assert self.process
-        await Service(self.process, self.port).ready()
-        self.up.set()
-
-    async def kill(self) -> None:
-        assert self.process
-        self.up.clear()
-        self.process.process.send_signal(signal.SIGKILL)
-        await self.process.process.wait()
-        await self.stack.aclose()
 
 
 @dataclass(slots=True)
@@ -75,7 +47,7 @@ class Stage:
     database: Database
     valkey: Valkey
     balancer: Balancer
-    gateways: list[Gateway]
+    gateways: list[Replica]
     returning: "list[asyncio.Task[None]]" = field(default_factory=list)
 
 
@@ -101,12 +73,12 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
 
 async def gateway(
     stack: AsyncExitStack, servers: Servers, database: Database, valkey: Valkey, number: int
-) -> Gateway:
+) -> Replica:
     port = ephemeral()
     more = SETTINGS | {"REDIS_URL": valkey.url, "OUTBOX_GATEWAY_PORT": str(port)}
     name = f"gateway-{number}"
     env = environment(servers, database, **more)
-    made = Gateway(name, port, env, servers.folder / f"{name}.log")
+    made = Replica(name, ("gateway",), port, env, servers.folder / f"{name}.log")
     await made.start()
     stack.push_async_callback(made.stack.aclose)
     async with asyncio.timeout(READY_SECONDS):

@@ -36,7 +36,7 @@ async def produced(made: Ground, rows: int) -> list[tuple[str, str]]:
 async def finished(made: Ground, conn: Connection, total: int) -> None:
     """Until everything is final, or nothing has become so for a while."""
     last, moved_at, told_at, turned = -1, monotonic(), 0.0, False
-    while (left := await evidence.still_open(conn)) and monotonic() - moved_at < STILL_SECONDS:
+    while (left := total - await evidence.final(conn)) and monotonic() - moved_at < STILL_SECONDS:
         if left != last:
             last, moved_at = left, monotonic()
         if not turned and left < total / 2:
@@ -45,7 +45,7 @@ async def finished(made: Ground, conn: Connection, total: int) -> None:
         if monotonic() - told_at > TOLD_SECONDS:
             told_at = monotonic()
             console.print(f"{total - left} of {total} are final", highlight=False)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1)
 
 
 async def channels(made: Ground, rows: int, share: float) -> Report:

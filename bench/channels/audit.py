@@ -13,6 +13,7 @@ OUTWARD = {"sendgrid": "email", "smtp": "email", "twilio": "sms", "twilio-b": "s
 )
 NEEDS_REASON = frozenset({Status.SUPPRESSED, Status.CANCELED, Status.EXPIRED})
 NEEDS_CLASS = frozenset({Status.FAILED, Status.UNKNOWN})
+AN_ATTEMPT = 2  # requests at most: two providers, or two devices
 
 
 class Event(NamedTuple):
@@ -57,6 +58,11 @@ class Delivery:
             or (self.channel == "push" and event.event == Status.RETRYING)
         )
 
+    @property
+    def overtaken(self) -> int:
+        """Requests that workers may have made who were too late to tell: the timeline says that another took over."""
+        return AN_ATTEMPT * sum(event.event == "taken_over" for event in self.events)
+
     def __str__(self) -> str:
         told = (f"{each.event} {each.detail}" for each in self.events)
         return f"{self.channel} {self.notification} {self.status}: {'; '.join(told)}"
@@ -64,8 +70,9 @@ class Delivery:
 
 @dataclass(slots=True)
 class Findings:
-    """All but `lost` must be empty. `lost`: requests that had left, of whom the double never saw the end: the
-    connection they shared with others was reset. Their attempts are `unknown`, as nobody on our side can tell."""
+    """All but `lost` and `untold` must be empty. `lost`: requests that had left, of whom the double never saw the end:
+    the connection they shared with others was reset. Their attempts are `unknown`, as nobody on our side can tell.
+    `untold`: those of a worker whose lease was over before it could tell."""
 
     missing: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
@@ -73,6 +80,7 @@ class Findings:
     unequal: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)  # requests of which no timeline knows
     lost: Counter[str] = field(default_factory=Counter)
+    untold: Counter[str] = field(default_factory=Counter)
 
     @property
     def holds(self) -> bool:
@@ -127,6 +135,8 @@ def judge(found: Findings, delivery: Delivery, arrived: int) -> None:
     surplus = delivery.sends - arrived
     if 0 < surplus <= delivery.doubtful:
         found.lost[delivery.platforms or delivery.channel] += surplus
+    elif 0 < -surplus <= delivery.overtaken:
+        found.untold[delivery.channel] -= surplus
     elif surplus:
         found.unequal.append(f"{delivery.sends} sends, {arrived} requests: {delivery}")
 

@@ -18,9 +18,8 @@ LEFT JOIN notify.deliveries d ON d.notification_id = n.id AND d.channel = c.chan
 EVENTS = (
     "SELECT notification_id::text, channel, event, attempt, detail FROM notify.delivery_events ORDER BY at"
 )
-OPEN = """
-SELECT (SELECT coalesce(sum(cardinality(channels)), 0) FROM notify.notifications)
-     - (SELECT count(*) FROM notify.deliveries WHERE status NOT IN ('pending', 'sending', 'retrying', 'deferred'))
+FINAL = """
+SELECT count(*) FROM notify.deliveries WHERE status NOT IN ('pending', 'sending', 'retrying', 'deferred')
 """
 
 
@@ -34,6 +33,6 @@ async def deliveries(conn: Connection) -> list[Delivery]:
     ]
 
 
-async def still_open(conn: Connection) -> int:
-    """Deliveries that are not final yet."""
-    return int(await conn.fetchval(OPEN))
+async def final(conn: Connection) -> int:
+    """How many deliveries are."""
+    return int(await conn.fetchval(FINAL))

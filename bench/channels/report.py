@@ -33,6 +33,7 @@ class Report:
     providers: dict[str, Line] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
+    untold: dict[str, int] = field(default_factory=dict)
     findings: dict[str, Any] = field(default_factory=dict)
     holds: bool = False
 
@@ -40,7 +41,7 @@ class Report:
         self.statuses = by_channel(deliveries)
         self.classes = by_class(deliveries)
         self.reasons = by_reason(deliveries)
-        self.lost = dict(found.lost)
+        self.lost, self.untold = dict(found.lost), dict(found.untold)
         listed = {name: value for name, value in asdict(found).items() if isinstance(value, list)}
         self.findings = {
             name: {"number": len(items), "first": sorted(items)[:SHOWN]}
@@ -102,6 +103,8 @@ def show(report: Report, console: Console) -> None:
         console.print(f"[red]{name}[/] {found['number']}: {'; '.join(found['first'])}", highlight=False)
     if report.lost:
         console.print(f"lost on the way, told as unknown: {report.lost}", highlight=False)
+    if report.untold:
+        console.print(f"sent by workers that another had taken over from: {report.untold}", highlight=False)
     verdict = (
         "[green]every delivery is explained, every request is told[/]"
         if report.holds

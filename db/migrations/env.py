@@ -14,6 +14,9 @@ URL: str = context.config.attributes.get("url") or context.get_x_argument(as_dic
 def configure(**options: object) -> None:
     context.configure(version_table_schema="notify", **options)  # type: ignore[arg-type]  # alembic takes them by name
     with context.begin_transaction():
+        # Whoever waits for a table keeps everybody behind it waiting: no longer than producers can bear. `outbox
+        # migrate` tries again.
+        context.execute("SET LOCAL lock_timeout = '5s'")
         context.execute("CREATE SCHEMA IF NOT EXISTS notify")
         context.run_migrations()
 

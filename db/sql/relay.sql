@@ -214,6 +214,18 @@ SELECT pg_current_xact_id()
 -- The next transaction id: below that of the last tick only if the database is another one than then.
 SELECT pg_snapshot_xmax(pg_current_snapshot())
 
+-- name: passed_over
+-- Whether there is what no relay of this cluster leaves: a committed row that the newest tick's snapshot sees, above
+-- every id that a tick holds; or ids given out from below them. So a copy shows even after this cluster's transaction
+-- ids have caught up with the copied ones. Asked at a relay's start: it reads the ticks, and the newest partitions.
+WITH known AS MATERIALIZED (
+  SELECT max(max_id) AS max_id, (SELECT snapshot FROM notify.relay_ticks ORDER BY no DESC LIMIT 1) AS snapshot
+  FROM notify.relay_ticks)
+SELECT coalesce(
+  coalesce(pg_sequence_last_value('notify.outbox_id_seq'::regclass), 0) < max_id
+  OR EXISTS (SELECT FROM notify.outbox WHERE id > max_id AND pg_visible_in_snapshot(xid, snapshot)), false)
+FROM known
+
 -- name: take_lease
 -- Mine, or free, or run out. The row lock orders two that try at once. A lease that ends much later than one that was
 -- taken now was taken before the clock was set back, maybe by hours: it says nothing, and whoever took it may be dead.

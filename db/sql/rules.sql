@@ -39,7 +39,7 @@ UPDATE notify.digests d SET closed_at = coalesce(closed_at, clock_timestamp()) F
 -- are. What was canceled, or was too late when the digest closed, is marked as left out. Index (digest_id, place), which
 -- OFFSET 0 and ARRAY see to whatever the planner knows of the table; then primary keys.
 WITH item AS (
-  SELECT i.notification_id, i.channel, i.digest_id, n.created_at, i.place, n.payload,
+  SELECT i.notification_id, i.channel, i.digest_id, n.created_at, i.place, n.payload, n.traceparent,
          CASE WHEN n.canceled_at IS NOT NULL THEN 'canceled' WHEN n.expires_at <= g.closed_at THEN 'expired' END AS out
   FROM notify.digests g
   CROSS JOIN LATERAL (SELECT * FROM notify.digest_items x WHERE x.digest_id = g.id AND x.left_out IS NULL OFFSET 0) i
@@ -50,12 +50,13 @@ WITH item AS (
   WHERE i.digest_id = ANY ($1::uuid[])
     AND i.place = ANY (ARRAY(SELECT place FROM item WHERE out IS NOT NULL))
 ), numbered AS (
-  SELECT digest_id, created_at, place, payload, row_number() OVER w AS number, sum(octet_length(payload::text)) OVER w AS bytes
+  SELECT digest_id, created_at, place, payload, traceparent, row_number() OVER w AS number, sum(octet_length(payload::text)) OVER w AS bytes
   FROM item WHERE out IS NULL WINDOW w AS (PARTITION BY digest_id ORDER BY created_at, place)
 )
 SELECT digest_id, count(*) AS total,
        coalesce(json_agg(payload ORDER BY created_at, place) FILTER (WHERE number <= $2 AND bytes <= $3), '[]') AS payloads,
-       (json_agg(payload ORDER BY created_at, place))->0 AS first
+       (json_agg(payload ORDER BY created_at, place))->0 AS first,
+       array_agg(traceparent ORDER BY created_at, place) FILTER (WHERE number <= $2 AND traceparent IS NOT NULL) AS causes
 FROM numbered GROUP BY digest_id
 
 -- name: fill_digests

@@ -28,6 +28,7 @@ from outbox.api.statistics import Statistics
 from outbox.api.suppressions import Suppressions
 from outbox.api.template_versions import TemplateVersions
 from outbox.api.templates import Templates
+from outbox.api.traced import Traced
 from outbox.api.twilio import TwilioCallbacks
 from outbox.api.unsubscribe import Unsubscribe
 from outbox.nodes import Nodes
@@ -42,7 +43,7 @@ def create_app(settings: Settings, pool: Pool, health: Health, nodes: Nodes | No
     guard, gathering = Guard(settings, pool), Gathering(pool)
     app = Starlette(
         routes=[
-            *Notifications(settings, pool, gathering).routes(),
+            *Notifications(settings, pool, guard, gathering).routes(),
             *Browse(settings, pool).routes(),
             *DeadLetters(settings, pool).routes(),
             *Templates(settings, pool).routes(),
@@ -65,7 +66,7 @@ def create_app(settings: Settings, pool: Pool, health: Health, nodes: Nodes | No
             *health.routes(),
         ],
         exception_handlers=HANDLERS,
-        middleware=[Middleware(Measured), Middleware(Cors, settings), Middleware(Told)],
+        middleware=[Middleware(Measured), Middleware(Traced), Middleware(Cors, settings), Middleware(Told)],
     )
     app.router.redirect_slashes = False  # /v1/notifications/ is no other name of anything
     app.state.guard, app.state.gathering = guard, gathering

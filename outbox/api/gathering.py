@@ -24,12 +24,15 @@ from outbox.envelope import Notification
 from outbox.log import get
 from outbox.producer import to_row, uuid7
 from outbox.service import describe
+from outbox.trace_context import leave
 
 log = get("api")
 
 WAITING = 2_000  # requests; by then they are seconds late, and more would only be later
 ROWS = 256  # in one commit
 FLUSHERS = 2  # commits under way: one is on the disk while the other is worked on
+# With no more rows than this under way, as many may be: to wait for another's commit would be to wait for two.
+FEW = 4
 ACQUIRE_SECONDS = 5.0
 
 # The connection ended while the statement was on it: whether it was committed is not known. Even the last words of a
@@ -64,6 +67,7 @@ class Gathering:
         self.waiting: deque[Waiting] = deque()
         self.at_work: set[asyncio.Task[None]] = set()
         self.connected = 0  # of those at work
+        self.under_way = 0  # rows
 
     async def accept(self, notification: Notification) -> Accepted:
         """Committed when it returns. A caller that gives up before its commit has begun is left out of it.
@@ -85,7 +89,7 @@ class Gathering:
             await asyncio.wait(self.at_work)
 
     def _look(self) -> None:
-        if self.waiting and len(self.at_work) < FLUSHERS:
+        if self.waiting and len(self.at_work) < (FEW if self.under_way < FEW else FLUSHERS):
             task = asyncio.get_running_loop().create_task(self._flush())
             self.at_work.add(task)
             task.add_done_callback(self._ended)
@@ -106,6 +110,7 @@ class Gathering:
 
     async def _flush(self) -> None:
         """Commits until nothing waits, or the connection is lost; then the next one begins on another."""
+        leave()
         try:
             async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
                 await self._drain(conn)
@@ -119,10 +124,17 @@ class Gathering:
         """What waits stays in the queue where the connection has ended between two commits."""
         self.connected += 1
         try:
-            while not ended(conn) and (batch := self._next()) and await self._commit(conn, batch):
+            while not ended(conn) and (batch := self._next()) and await self._take(conn, batch):
                 pass
         finally:
             self.connected -= 1
+
+    async def _take(self, conn: PooledConnection, batch: Sequence[Waiting]) -> bool:
+        self.under_way += len(batch)
+        try:
+            return await self._commit(conn, batch)
+        finally:
+            self.under_way -= len(batch)
 
     async def _commit(self, conn: PooledConnection, batch: Sequence[Waiting]) -> bool:
         """Everyone of the batch has an answer when it ends. Whether the connection is good for more."""

@@ -6,10 +6,10 @@ from starlette.responses import Response
 
 from db.pool import Pool
 from outbox.api.auth import bearer, refusal
-from outbox.api.contract import Contract
+from outbox.api.contract import Contract, caller
 from outbox.api.keyring import Keyring
 from outbox.api.problems import ProblemError
-from outbox.api.quotas import Quotas
+from outbox.api.quotas import Quotas, never
 from outbox.api_keys import PREFIX
 from outbox.audit import Entry, UnwrittenError
 from outbox.errors import UnauthenticatedError
@@ -39,6 +39,17 @@ class Guard:
         if (rate := self.quotas.of(identity)) is not None:
             request.state.rate_limit = await self.quotas.take(rate, identity)
         return identity
+
+    async def charge(self, request: Request, cost: int) -> None:
+        """For what was admitted as one request, and turns out to be so many. Raises ProblemError: 429, and 422 for more
+        than the rate has at all."""
+        identity = caller(request)
+        if cost == 1 or (rate := self.quotas.of(identity)) is None:
+            return
+        if cost > rate.item.amount:
+            raise never(rate)
+        request.state.rate_limit = []  # a refusal brings its own
+        request.state.rate_limit = await self.quotas.take(rate, identity, cost - 1)
 
     async def identify(self, shown: str) -> Identity:
         try:

@@ -1,6 +1,5 @@
 """From a request's document to notifications that keep every rule, and on into the outbox."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +14,10 @@ from outbox.api.problems import invalid
 from outbox.envelope import Notification
 from outbox.errors import InvalidNotificationError
 from outbox.producer import to_row, translated, uuid7
+from outbox.trace_context import here
 
 BATCH = 1000
 KEY_HEADER = "Idempotency-Key"
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ def read_one(document: dict[str, Any], headers: Mapping[str, str]) -> Notificati
         raise invalid(
             InvalidNotificationError("dedup_key", f"differs from the header {KEY_HEADER}; give one of them")
         )
-    filled = document | trace(document, headers)
+    filled = document | cause(document)
     if key is not None:
         filled["dedup_key"] = key
     try:
@@ -53,12 +52,10 @@ def name_header(error: InvalidNotificationError) -> InvalidNotificationError:
     return InvalidNotificationError(KEY_HEADER, error.rule) if error.field == "dedup_key" else error
 
 
-def trace(document: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, str]:
-    """The caller's trace context. A malformed header is ignored, as W3C Trace Context §2.2.1 asks."""
-    header = headers.get("traceparent", "")
-    if document.get("traceparent") is None and TRACEPARENT.fullmatch(header):
-        return {"traceparent": header}
-    return {}
+def cause(document: Mapping[str, Any]) -> dict[str, str]:
+    """The trace of this request, for a notification that names none of its own."""
+    traceparent = here()
+    return {"traceparent": traceparent} if traceparent and document.get("traceparent") is None else {}
 
 
 def read_batch(document: dict[str, Any], headers: Mapping[str, str]) -> list[Notification]:
@@ -75,7 +72,7 @@ def read_batch(document: dict[str, Any], headers: Mapping[str, str]) -> list[Not
     read, broken = [], []
     for index, item in enumerate(items):
         try:
-            filled = item | trace(item, headers) if isinstance(item, dict) else item
+            filled = item | cause(item) if isinstance(item, dict) else item
             read.append(Notification.model_validate(filled))
         except ValidationError as error:
             broken += [at(index, each) for each in rules.of_model(error)]

@@ -23,7 +23,8 @@ from outbox.audit import printable as as_actor
 from outbox.audit import record
 from outbox.envelope import ChannelName, Printable, distinct
 from outbox.restraints import Pattern
-from outbox.settings import RATE, Settings
+from outbox.setting_values import RATE
+from outbox.settings import Settings
 from outbox.tokens import Scope
 
 BODY_BYTES = 64 * 1024

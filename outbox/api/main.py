@@ -13,9 +13,10 @@ from outbox.erasure.eraser import Eraser
 from outbox.erasure.streams import Streams
 from outbox.log import get
 from outbox.nodes import Nodes
-from outbox.probes import Health, serve
+from outbox.probes import Health, parting, serve
 from outbox.service import Stop, run_loop
 from outbox.settings import Settings
+from outbox.vitals import Vitals
 
 log = get("api")
 
@@ -52,11 +53,13 @@ async def main(settings: Settings, stop: Stop) -> None:
     eraser = Eraser(settings, pool, Streams(nodes, settings.keys))
     pulse, health = Pulse(pool), Health()
     health.add("postgres", pulse.check)
+    health.add("stopping", stop.check)
     log.info("api.started", host=settings.host, port=settings.api_port)
     app = create_app(settings, pool, health, nodes)
     guard: Guard = app.state.guard
     steps = {
         "api.ping": pulse.step,
+        "api.vitals": Vitals("api", pool, nodes).step,
         "api.erasures": eraser.step,
         "api.keys_used": guard.keyring.touch,
         "api.audit_prune": AuditLog(settings, pool).prune,
@@ -66,7 +69,7 @@ async def main(settings: Settings, stop: Stop) -> None:
             for name, step in steps.items():
                 tasks.create_task(run_loop(name, step, asyncio.Event(), stop))
             await serve(
-                *(app, settings.host, settings.api_port, stop),
+                *(parting(app, stop), settings.host, settings.api_port, stop),
                 server_header=False,
                 proxy_headers=bool(settings.trusted_proxies),
                 forwarded_allow_ips=settings.trusted_proxies,

@@ -12,10 +12,12 @@ from starlette.responses import JSONResponse, Response
 
 from db import notifications
 from db.pool import Executor, Pool
-from outbox.api import limited, status, why
+from outbox import tracing
+from outbox.api import limited, sending, status, why
 from outbox.api.body import JSON, parse_object, read_json_bytes
 from outbox.api.contract import Contract, Endpoint, caller
 from outbox.api.gathering import Gathering
+from outbox.api.guard import Guard
 from outbox.api.intake import BATCH, KEY_HEADER, Accepted, accept_batch, read_batch, read_one
 from outbox.api.problems import ProblemError, invalid
 from outbox.envelope import Notification
@@ -89,11 +91,13 @@ CANCEL = Contract(
 
 
 class Notifications:
-    """The handlers, and what they share: the settings, the service's pool, and what gathers single requests."""
+    """The handlers, and what they share: the settings, the service's pool, who counts, and what gathers single
+    requests."""
 
-    def __init__(self, settings: Settings, pool: Pool, gathering: Gathering) -> None:
+    def __init__(self, settings: Settings, pool: Pool, guard: Guard, gathering: Gathering) -> None:
         self.settings = settings
         self.pool = pool
+        self.guard = guard
         self.gathering = gathering
 
     def routes(self) -> list[Endpoint]:
@@ -109,19 +113,28 @@ class Notifications:
         document = parse_object(await read_json_bytes(request, ONE_BYTES))
         notification = read_one(document, request.headers)
         limited.hold(caller(request), notification)
-        accepted = await self.gathering.accept(notification)
+        notification = limited.own(caller(request), notification)
+        span, [notification] = sending.begin([notification])
+        with tracing.ending(span):
+            accepted = await self.gathering.accept(notification)
+            span.note({"messaging.message.id": str(accepted.id), "outbox.replayed": accepted.replayed})
         url = self.url(accepted)
         body = f'{{"id":"{accepted.id}","status_url":{json.dumps(url)}}}'
         return Response(body, 202, {"Location": url} | replay_header(accepted.replayed), JSON)
 
     async def create_batch(self, request: Request) -> Response:
-        """All in one transaction: they are committed when the answer comes, or each that is wrong is named."""
+        """All in one transaction: they are committed when the answer comes, or each that is wrong is named. Each counts
+        as a request where there is a rate."""
         body = await read_json_bytes(request, BATCH_BYTES)
         # In a thread: megabytes of JSON would hold up every other request.
         batch = await asyncio.to_thread(parse_batch, body, request.headers)
         limited.hold_all(caller(request), batch)
-        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
-            accepted = await accept_batch(conn, batch)
+        batch = limited.own_all(caller(request), batch)
+        await self.guard.charge(request, len(batch))
+        span, stored = sending.begin(batch)
+        with tracing.ending(span):
+            async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+                accepted = await accept_batch(conn, stored)
         shown = [self.link(each) | {"replayed": each.replayed} for each in accepted]
         headers = replay_header(all(each.replayed for each in accepted))
         return JSONResponse({"notifications": shown}, 202, headers)
@@ -133,7 +146,9 @@ class Notifications:
             row = await notifications.status(conn, identity)
         if row is None or limited.hides(caller(request), row["event_type"], row["channels"]):
             raise ProblemError(404, "not-found", f"There is no notification {identity}.")
-        return PrettyResponse(status.describe(dict(row)), headers={"Cache-Control": "no-store"})
+        shown = status.describe(dict(row))
+        shown["dedup_key"] = limited.given(caller(request), shown["dedup_key"])
+        return PrettyResponse(shown, headers={"Cache-Control": "no-store"})
 
     async def cancel(self, request: Request) -> Response:
         """Each channel says whether that was in time. Safe to repeat. The notification can still be looked at, as every

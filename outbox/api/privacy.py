@@ -10,8 +10,9 @@ from starlette.responses import Response, StreamingResponse
 from db import erasure as sql
 from db.erasure import Erasure
 from db.pool import Pool
+from outbox import audit
 from outbox.api.body import parse_object, read_json_bytes
-from outbox.api.contract import Contract, Endpoint, caller
+from outbox.api.contract import Contract, Endpoint, administers, caller
 from outbox.api.notifications import ACQUIRE_SECONDS, PrettyResponse, parse_id
 from outbox.api.problems import ProblemError
 from outbox.api.reading import read
@@ -76,6 +77,7 @@ SHOW = Contract("show_erasure", "Show an erasure", {200: Receipt}, (Scope.ADMIN,
 EXPORT = Contract(
     *("export_user", "Export all that is kept of a person", {200: Export}, (Scope.USER, Scope.ADMIN)),
     own=True,
+    audited=True,
 )
 
 
@@ -109,7 +111,12 @@ class Privacy:
 
     async def export(self, request: Request) -> Response:
         """One JSON document, streamed. Somebody of whom nothing is kept gets one without content."""
-        parts = export.document(self.pool, user_of(request))
+        user_id = user_of(request)
+        if administers(caller(request)):
+            target = audit.pseudonym(self.settings, user_id)
+            async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+                await audit.record(conn, caller(request), "user.export", target)
+        parts = export.document(self.pool, user_id)
         disposition = {"Content-Disposition": 'attachment; filename="export.json"'}
         return StreamingResponse(parts, media_type="application/json", headers=PRIVATE | disposition)
 

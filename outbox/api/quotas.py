@@ -1,5 +1,5 @@
 """How many requests a producer and a user may make, over all processes together, and what they are told of it
-(RateLimit and RateLimit-Policy, draft-ietf-httpapi-ratelimit-headers-10).
+(RateLimit and RateLimit-Policy, draft-ietf-httpapi-ratelimit-headers-10). A batch is as many as it holds.
 
 Redis is not asked for every request: a process takes a hundredth of the quota at once and spends it by itself, so what
 is counted is exact to a hundredth for each process, and most requests wait for nothing.
@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Asgi
 
 from outbox.api.metrics import LIMITED
-from outbox.api.problems import ProblemError
+from outbox.api.problems import ProblemError, invalid
+from outbox.errors import InvalidNotificationError
 from outbox.log import get
 from outbox.rates import BLIND_SECONDS, Storage, impatient
 from outbox.service import describe
@@ -65,12 +66,17 @@ class Lease:
     remaining: int = 0
     resets: float = 0.0
     refused_until: float = 0.0
+    refused_cost: int = 1  # and whatever costs more
     renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def spend(self, now: float) -> bool:
-        if self.left < 1 or self.ends <= now:
+    def at(self, now: float) -> int:
+        """What is left."""
+        return self.left if self.ends > now else 0
+
+    def spend(self, now: float, cost: int) -> bool:
+        if self.at(now) < cost:
             return False
-        self.left -= 1
+        self.left -= cost
         return True
 
 
@@ -92,15 +98,15 @@ class Quotas:
             return quota("user", self._settings.rate_user) if self._settings.rate_user else None
         return quota("producer", self._settings.rate_producer) if self._settings.rate_producer else None
 
-    async def take(self, limit: Quota, caller: Identity) -> Headers:
-        """One request more, and what the answer says of it. Raises ProblemError: 429, and 503 where nobody can count
-        and OUTBOX_RATES_WITHOUT_REDIS is closed."""
+    async def take(self, limit: Quota, caller: Identity, cost: int = 1) -> Headers:
+        """So much more, and what the answer says of it. Raises ProblemError: 429, and 503 where nobody can count and
+        OUTBOX_RATES_WITHOUT_REDIS is closed."""
         name = who(limit, caller)
         lease, now = self._lease(name), time.monotonic()
-        if not lease.spend(now):
+        if not lease.spend(now, cost):
             async with lease.renewing:
                 now = time.monotonic()
-                if not lease.spend(now) and not await self._renewed(limit, name, lease, now):
+                if not lease.spend(now, cost) and not await self._renewed(limit, name, lease, cost):
                     return []
         return told(limit, lease, now)
 
@@ -111,14 +117,15 @@ class Quotas:
             lease = self._leases[name] = Lease()
         return lease
 
-    async def _renewed(self, limit: Quota, name: str, lease: Lease, now: float) -> bool:
-        """Whether the request was counted; False: nobody can count, and it passes. Raises as `take` does."""
-        if lease.refused_until > now:
+    async def _renewed(self, limit: Quota, name: str, lease: Lease, cost: int) -> bool:
+        """Whether it was counted; False: nobody can count, and it passes. Raises as `take` does."""
+        now = time.monotonic()
+        if lease.refused_until > now and cost - lease.at(now) >= lease.refused_cost:
             raise too_many(limit, lease, now)
         if self._blind_until > now:
             return self._blind()
         try:
-            taken = await self._lend(limit, name, lease, now)
+            taken = await self._lend(limit, name, lease, cost)
         except (RedisError, OSError) as error:
             log.warning("api.rates_blind", error=describe(error))
             self._blind_until = time.monotonic() + BLIND_SECONDS
@@ -127,18 +134,20 @@ class Quotas:
             raise too_many(limit, lease, now)
         return True
 
-    async def _lend(self, limit: Quota, name: str, lease: Lease, now: float) -> bool:
-        """A part of the quota, or the last of it. The request itself is spent of it."""
-        taken = max(1, limit.item.amount // PART)
+    async def _lend(self, limit: Quota, name: str, lease: Lease, cost: int) -> bool:
+        """A part of the quota, or what is needed of it, which is spent at once."""
+        now = time.monotonic()
+        needed = cost - lease.at(now)
+        taken = max(needed, limit.item.amount // PART)
         if not await self._limiter.hit(limit.item, name, cost=taken):
-            taken = 1 if taken > 1 and await self._limiter.hit(limit.item, name) else 0
+            taken = needed if taken > needed and await self._limiter.hit(limit.item, name, cost=needed) else 0
         stats = await self._limiter.get_window_stats(limit.item, name)
         wait = max(stats.reset_time - time.time(), 0.001)
         lease.remaining, lease.resets = stats.remaining, now + wait
         if not taken:
-            lease.refused_until = now + min(wait, LONGEST_REFUSAL_SECONDS)
+            lease.refused_until, lease.refused_cost = now + min(wait, LONGEST_REFUSAL_SECONDS), needed
             return False
-        lease.left, lease.ends = taken - 1, now + limit.seconds
+        lease.left, lease.ends = taken - needed, now + limit.seconds
         return True
 
     def _blind(self) -> bool:
@@ -168,8 +177,15 @@ def too_many(limit: Quota, lease: Lease, now: float) -> ProblemError:
     LIMITED.labels(limit.name).inc()
     wait = max(1, math.ceil(lease.resets - now))
     headers = {name.decode(): value.decode() for name, value in told(limit, lease, now)}
-    detail = f"At most {limit.item.amount} requests in {limit.seconds} s; try again in {wait} s."
+    detail = (
+        f"At most {limit.item.amount} requests in {limit.seconds} s, of a batch each; try again in {wait} s."
+    )
     return ProblemError(429, "too-many-requests", detail, headers=headers | {"Retry-After": str(wait)})
+
+
+def never(limit: Quota) -> ProblemError:
+    rule = f"must be at most {limit.item.amount} at once: no more pass in {limit.seconds} s"
+    return invalid(InvalidNotificationError("notifications", rule))
 
 
 class Told:

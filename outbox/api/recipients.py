@@ -1,5 +1,6 @@
 """The routes of /v1/recipients: how somebody is reached, and when they want to be left alone."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -10,9 +11,10 @@ from starlette.responses import Response
 from db import recipients
 from db.pool import Executor, Pool
 from db.recipients import Facts, Kept
+from outbox import audit
 from outbox.api import preconditions
 from outbox.api.body import parse_object, read_json_bytes
-from outbox.api.contract import Contract, Endpoint
+from outbox.api.contract import Contract, Endpoint, administers, caller
 from outbox.api.notifications import ACQUIRE_SECONDS, PrettyResponse
 from outbox.api.paging import Page, make_cursor, parse_cursor
 from outbox.api.preconditions import ETAG, HEADERS, check, etag
@@ -107,6 +109,7 @@ class Recipients:
     """The handlers, and what they share: the service's pool, and where recipients are kept."""
 
     def __init__(self, settings: Settings, pool: Pool) -> None:
+        self.settings = settings
         self.pool = pool
         # The setting that says where recipients are kept, if it is not here.
         self.elsewhere = (
@@ -152,6 +155,7 @@ class Recipients:
             before = await recipients.lock(conn, user_id)
             check(request, tag(before))
             kept = await self.written(conn, request, user_id, self.facts(contact, before))
+            await self.note(conn, request, "put", changes(before, kept))
         return shown(kept, 200 if before else 201)
 
     def facts(self, contact: Contact, before: Kept | None) -> Facts:
@@ -176,15 +180,24 @@ class Recipients:
             before = found_or_404(await recipients.lock(conn, user_id))
             check(request, tag(before))
             kept = await recipients.put(conn, user_id, Facts(**asdict(before.facts) | contact.given))
+            await self.note(conn, request, "change", changes(before, kept))
         return shown(kept)
 
     async def remove(self, request: Request) -> Response:
         """204 whether it was there or not. Preferences, devices and the inbox stay."""
         user_id = user_of(request)
         async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
-            check(request, tag(await recipients.lock(conn, user_id)))
+            before = await recipients.lock(conn, user_id)
+            check(request, tag(before))
             await recipients.remove(conn, user_id)
+            await self.note(conn, request, "remove", changes(before, None))
         return Response(status_code=204)
+
+    async def note(self, conn: Executor, request: Request, act: str, changed: Sequence[str]) -> None:
+        """What an administrator did. Producers keep recipients in step with their own data all day long."""
+        if administers(caller(request)):
+            target = audit.pseudonym(self.settings, user_of(request))
+            await audit.record(conn, caller(request), f"recipient.{act}", target, {"changed": changed})
 
     def refuse_elsewhere(self, contact: Contact) -> None:
         """What the workers ask for elsewhere they would overwrite here within a minute. Raises ProblemError, 409."""
@@ -198,6 +211,12 @@ def found_or_404(kept: Kept | None) -> Kept:
     if kept is None:
         raise ProblemError(404, "not-found", "Nothing is known of how this user is reached; PUT says it.")
     return kept
+
+
+def changes(before: Kept | None, after: Kept | None) -> list[str]:
+    """The facts that are others now. Which, and not what they are: the audit log outlives the person's data."""
+    old, new = (asdict(kept.facts) if kept else {} for kept in (before, after))
+    return sorted(name for name in old | new if old.get(name) != new.get(name))
 
 
 def tag(kept: Kept | None) -> str | None:

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel
 from db.push import DeviceStatus
 from outbox.api import why
 from outbox.envelope import Priority
+from outbox.trace_context import trace_id
 
 # A notification that has nothing open is as its worst delivery is; suppressed only where nothing else happened.
 CLOSED = ("failed", "unknown", "expired", "canceled", "digested", "delivered", "suppressed")
@@ -107,6 +108,7 @@ class Shown(BaseModel):
     deliver_at: AwareDatetime | None
     expires_at: AwareDatetime | None
     traceparent: str | None
+    trace_id: str | None
     digest_key: str | None
     digest_window: int | None
     escalate_after: int | None
@@ -143,6 +145,7 @@ def describe(row: Mapping[str, Any]) -> dict[str, Any]:
         "id": str(row["id"]),
         "status": whole(deliveries, scheduled, canceled=row["canceled_at"] is not None),
         **{name: plain(row[name]) for name in COLUMNS},
+        "trace_id": trace_id(row["traceparent"]),
         "payload": json.loads(row["payload"]),
         "deliveries": deliveries,
         "timeline": timeline(row, json.loads(row["events"])),

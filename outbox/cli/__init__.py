@@ -4,7 +4,20 @@ from typing import Annotated
 
 import typer
 
-from outbox.cli import channels, dead_letters, keys, local, privacy, processes, send, status, templates, token
+from outbox.cli import (
+    channels,
+    dead_letters,
+    doctor,
+    keys,
+    local,
+    privacy,
+    processes,
+    selftest,
+    send,
+    status,
+    templates,
+    token,
+)
 from outbox.cli.failures import Readable
 
 app = typer.Typer(
@@ -47,4 +60,6 @@ channels.add_to(app)
 dead_letters.add_to(app)
 templates.add_to(app)
 privacy.add_to(app)
+doctor.add_to(app)
+selftest.add_to(app)
 processes.add_to(app)

@@ -62,6 +62,13 @@ def create(api: httpx.Client, document: Mapping[str, Any]) -> str:
     return str(answer["id"])
 
 
+def show_trace(api: httpx.Client, notification_id: str, url: str) -> None:
+    """Where to look at its trace, if it has one. `url` is OUTBOX_TRACE_URL."""
+    state = ask(api, "GET", f"/v1/notifications/{notification_id}")
+    if state["trace_id"]:
+        typer.echo(f"trace     {url.replace('{trace_id}', state['trace_id'])}")
+
+
 def follow(api: httpx.Client, notification_id: str, timeout: float) -> bool:
     """Print the timeline as it grows. Whether every channel has it; False after `timeout` seconds, too."""
     began = time.monotonic()

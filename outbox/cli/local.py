@@ -30,10 +30,14 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return once everything runs, and leave it running.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Start Prometheus and Grafana, too; needs a Docker engine.")
+    ] = False,
 ) -> None:
     """Start everything: servers, schema, API, relay, worker, gateway, a mail sink, and doubles of the providers.
 
-    With a Docker engine it runs compose.yml. Without one it starts a PostgreSQL and a Redis of its own, keeps
+    With a Docker engine it runs compose.yml: two of each, a worker for each
+    channel, and one address for all of it. Without one it starts a PostgreSQL and a Redis of its own, keeps
     their data in one folder (.outbox in the checkout, or OUTBOX_STATE),
     restarts what dies, and stops cleanly on Ctrl-C.
 
@@ -49,11 +53,14 @@ def up(
       OUTBOX_STATE=/tmp/two outbox up     a second system beside the first
     """
     from outbox.local import compose, up, up_detached
+    from outbox.local.env import LocalError
     from outbox.settings import state_dir
 
     state = state_dir()
     if not no_docker and compose.usable():
-        compose.up(state, detach=detach)
+        compose.up(state, detach=detach, watch=watch)
+    elif watch:
+        raise LocalError("--watch starts Prometheus and Grafana as containers, and no Docker engine answers")
     elif detach:
         typer.echo(up_detached.start(state))
     else:
@@ -76,7 +83,7 @@ def down() -> None:
     if up_detached.stop(state):
         typer.echo("Outbox has stopped; the data stays.")
     elif compose.started(state):
-        compose.call(state, "down")
+        compose.call(state, "--profile", compose.WATCH, "down")
     else:
         typer.echo("Outbox is not running.")
 
@@ -124,6 +131,6 @@ def reset(
     if not yes:
         typer.confirm(f"Delete all data in {state}?", abort=True)
     if not up_detached.stop(state) and compose.started(state):
-        compose.call(state, "down", "--volumes")
+        compose.call(state, "--profile", compose.WATCH, "down", "--volumes")
     erase(state)
     typer.echo(f"Deleted {state}.")

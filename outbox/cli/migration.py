@@ -14,6 +14,7 @@ from outbox.log import get
 log = get("migrate")
 PATIENCE_SECONDS = 30.0
 RETRY_SECONDS = 0.5
+LOCK_PAUSES_SECONDS = (1, 2, 4, 8, 15, 30)  # in which producers catch up
 
 
 def bring_up_to_date(url: str, *, with_demo: bool, doubled: Sequence[str] = ()) -> None:
@@ -24,10 +25,25 @@ def bring_up_to_date(url: str, *, with_demo: bool, doubled: Sequence[str] = ()) 
     before = asyncio.run(revision(url))
     log.info("migrate.started", database=place(url), revision=before or "none")
     began = time.monotonic()
-    migrations.upgrade(url)
+    upgraded(url)
     after = asyncio.run(settle(url, with_demo=with_demo, doubled=doubled))
     event = "migrate.unchanged" if after == before else "migrate.upgraded"
     log.info(event, revision=after, seconds=round(time.monotonic() - began, 2))
+
+
+def upgraded(url: str) -> None:
+    """All or nothing, and again where somebody held a table for longer than producers should wait behind it. Raises
+    LockNotAvailableError when that was in vain every time."""
+    for pause in (*LOCK_PAUSES_SECONDS, None):
+        try:
+            migrations.upgrade(url)
+        except asyncpg.LockNotAvailableError as error:
+            if pause is None:
+                raise
+            log.warning("migrate.table_is_held", reason=plainly(error), next_try_in_seconds=pause)
+            time.sleep(pause)
+        else:
+            return
 
 
 async def revision(url: str) -> str | None:

@@ -14,6 +14,7 @@ import typer
 from db import erasure as sql
 from db.erasure import Erasure
 from db.pool import Pool, open_pool
+from outbox import audit
 from outbox.envelope import UNPRINTABLE
 from outbox.erasure import eraser as erasing
 from outbox.erasure import export
@@ -40,6 +41,8 @@ async def pool_of(settings: Settings) -> AsyncIterator[Pool]:
 async def write_export(settings: Settings, user_id: str, output: Path | None) -> None:
     check(user_id)
     async with pool_of(settings) as pool:
+        async with pool.acquire() as conn:
+            await audit.record(conn, operator(), "user.export", audit.pseudonym(settings, user_id))
         # Opened for the descriptor's rights: between making a file and changing its mode others could open it.
         file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, ONLY_MINE) if output else None
         with os.fdopen(file, "w", encoding="utf-8") if file is not None else nullcontext(sys.stdout) as out:
@@ -65,9 +68,12 @@ def check(*names: str) -> None:
 
 
 async def request(eraser: Eraser, user_id: str, addresses: list[str]) -> Erasure:
-    caller = Identity(login(), frozenset({Scope.ADMIN}), datetime.now(UTC), Via.COMMAND)
     async with eraser.pool.acquire() as conn, conn.transaction():
-        return await erasing.request(conn, eraser.settings, caller, user_id, addresses)
+        return await erasing.request(conn, eraser.settings, operator(), user_id, addresses)
+
+
+def operator() -> Identity:
+    return Identity(login(), frozenset({Scope.ADMIN}), datetime.now(UTC), Via.COMMAND)
 
 
 def login() -> str:

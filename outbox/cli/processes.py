@@ -1,24 +1,30 @@
 """`outbox api | relay | worker | gateway | migrate`: one process each, for a container, a unit, or `outbox up`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
+
+from outbox.cli.rebase import rebase
 
 # What each command needs is imported when it runs (see the package).
 # ruff: noqa: PLC0415
 
+Result = TypeVar("Result")
 PANEL = "Processes (one each; outbox up runs them all)"
+BALANCED = {"api", "gateway"}  # clients come to these, by way of whoever shares them out
 
 
 def add_to(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL, short_help="Bring the database schema up to date.")(migrate)
     app.command(rich_help_panel=PANEL, short_help="Serve the HTTP API.")(api)
-    app.command(rich_help_panel=PANEL, short_help="Move committed rows from Postgres into the streams.")(
-        relay
-    )
+    moving = typer.Typer(name="relay", rich_markup_mode="rich")
+    moving.callback(invoke_without_command=True, help=relay.__doc__)(relay_unless_more_is_said)
+    moving.command("rebase", short_help="Begin the log anew in a database that it was copied into.")(rebase)
+    short = "Move committed rows from Postgres into the streams."
+    app.add_typer(moving, rich_help_panel=PANEL, short_help=short)
     app.command(rich_help_panel=PANEL, short_help="Deliver what comes on the streams.")(worker)
     app.command(rich_help_panel=PANEL, short_help="Hold the browsers' WebSockets.")(gateway)
     app.command(hidden=True)(mailsink)
@@ -60,9 +66,19 @@ def relay() -> None:
     run("relay", "relay_port", main)
 
 
+def relay_unless_more_is_said(context: typer.Context) -> None:
+    """`outbox relay` is a process, `outbox relay rebase` a command."""
+    if context.invoked_subcommand is None:
+        relay()
+
+
 def worker(
     channels: Annotated[
         list[str] | None, typer.Argument(metavar="CHANNEL", help="Which channels; all if none is named.")
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--except", metavar="CHANNEL", help="All but this one; may be given several times."),
     ] = None,
 ) -> None:
     """Deliver what comes on the streams: claim, send, settle, acknowledge.
@@ -73,15 +89,19 @@ def worker(
     [bold]Examples[/bold]
       outbox worker                           all channels in one process, new ones as they are added
       outbox worker email                     e-mail alone, to scale it by itself
+      outbox worker --except email            all others, those added later among them
       OUTBOX_WORKER_PORT=9112 outbox worker inapp
     """
     from outbox.local import env
     from outbox.settings import state_dir
     from workers.main import main
 
+    if channels and without:
+        raise typer.BadParameter(f"--except {without[0]} leaves one out of all, but {channels[0]} is named")
     wanted = channels or []  # all, those added later among them
+    left_out = without or []
     env.adopt(state_dir())  # a channel's config names variables, such as SMTP_URL
-    run("worker", "worker_port", lambda settings, stop: main(settings, wanted, stop))
+    run("worker", "worker_port", lambda settings, stop: main(settings, wanted, stop, left_out))
 
 
 def gateway() -> None:
@@ -200,26 +220,31 @@ def doubles(  # noqa: PLR0913, PLR0917 - a port each
 
 def run(name: str, port: str, main: Callable[..., Awaitable[None]]) -> None:
     """One process from settings to exit. `port` names the setting of the port it serves."""
-    from outbox import log, production, service
+    from outbox import log, production, service, tracing
     from outbox.cli import reach
     from outbox.settings import Settings
 
     settings = Settings.load()
     production.refuse(settings)
     log.configure(name, settings.log, settings.log_level)
+    tracing.start(settings, name)
 
     async def begin(stop: service.Stop) -> None:
         await reach.patiently(settings, name, getattr(settings, port), stop)
         if not stop:
             await main(settings, stop)
 
-    in_loop(service.run(begin, grace=settings.shutdown_grace))
+    delay = settings.shutdown_delay if name in BALANCED else 0
+    try:
+        in_loop(service.run(begin, grace=settings.shutdown_grace, delay=delay))
+    finally:
+        tracing.stop()
 
 
-def in_loop(work: Awaitable[None]) -> None:
+def in_loop(work: Coroutine[Any, Any, Result]) -> Result:
     try:
         from uvloop import new_event_loop as make
     except ImportError:  # not on Windows
         make = None  # type: ignore[assignment]  # the standard loop then
     with asyncio.Runner(loop_factory=make) as runner:
-        runner.run(work)  # type: ignore[arg-type]  # service.run is a coroutine
+        return runner.run(work)

@@ -62,7 +62,10 @@ def deliver(
 
     given = {name: value for name, value in document.items() if value is not None}
     whole = given | {"payload": delivery.merge(payload, **texts)}
-    with delivery.open_api(Settings.load()) as api:
+    settings = Settings.load()
+    with delivery.open_api(settings) as api:
         sent = delivery.create(api, whole)
+        if settings.trace_url:
+            delivery.show_trace(api, sent, settings.trace_url)
         if timeout and not delivery.follow(api, sent, timeout):
             raise typer.Exit(1)

@@ -6,7 +6,17 @@ from typing import Self, TypeVar
 
 import httpx
 
-from outbox.client import inbox, notifications, recipients, users
+from outbox.client import (
+    channels,
+    dead_letters,
+    inbox,
+    notifications,
+    recipients,
+    statistics,
+    suppressions,
+    templates,
+    users,
+)
 from outbox.client.groups import AsyncGroup, awaited
 from outbox.client.live import Event
 from outbox.client.socket import listen
@@ -20,6 +30,7 @@ class Notifications(AsyncGroup):
     create = awaited(notifications.create)
     create_many = awaited(notifications.create_many)
     get = awaited(notifications.get)
+    page = awaited(notifications.page)
     wait = awaited(notifications.wait)
     cancel = awaited(notifications.cancel)
 
@@ -45,6 +56,41 @@ class Recipients(AsyncGroup):
     remove = awaited(recipients.remove)
 
 
+class Channels(AsyncGroup):
+    all = awaited(channels.all_)
+    get = awaited(channels.get)
+    add = awaited(channels.add)
+    change = awaited(channels.change)
+    remove = awaited(channels.remove)
+
+
+class Templates(AsyncGroup):
+    in_force = awaited(templates.in_force)
+    versions = awaited(templates.versions)
+    publish = awaited(templates.publish)
+    restore = awaited(templates.restore)
+    preview = awaited(templates.preview)
+    test = awaited(templates.try_on)
+
+
+class DeadLetters(AsyncGroup):
+    page = awaited(dead_letters.page)
+    count = awaited(dead_letters.count)
+    redrive = awaited(dead_letters.redrive)
+    discard = awaited(dead_letters.discard)
+
+
+class Suppressions(AsyncGroup):
+    page = awaited(suppressions.page)
+    add = awaited(suppressions.add)
+    remove = awaited(suppressions.remove)
+
+
+class Statistics(AsyncGroup):
+    count = awaited(statistics.count)
+    now = awaited(statistics.now)
+
+
 class AsyncClient:
     """One pool of connections to the API; share it between tasks, and close it or use it in `async with`.
 
@@ -67,6 +113,11 @@ class AsyncClient:
         self.users = Users(self)
         self.inbox = Inbox(self)
         self.recipients = Recipients(self)
+        self.channels = Channels(self)
+        self.templates = Templates(self)
+        self.dead_letters = DeadLetters(self)
+        self.suppressions = Suppressions(self)
+        self.statistics = Statistics(self)
 
     def events(self, cursor: int | None = None) -> AsyncGenerator[Event, None]:
         """The inbox of the token's user, live, without an end: reconnects, and goes on where it was.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Required, TypedDict
+from uuid import UUID
 
 
 class NotificationFields(TypedDict, total=False):
@@ -29,3 +30,35 @@ class ContactFields(TypedDict, total=False):
     locale: str | None  # BCP 47
     time_zone: str | None  # of the IANA database
     quiet_hours: Mapping[str, Any] | None
+
+
+class NotificationFilter(TypedDict, total=False):
+    user_id: str
+    event_type: str  # one, or order.*
+    channel: str
+    status: str  # of the whole; with `channel`, of the delivery by it
+    priority: Literal["urgent", "normal", "bulk"]
+    dedup_key: str
+    since: datetime | str
+    until: datetime | str
+
+
+class ChannelFields(TypedDict, total=False):
+    config: Mapping[str, Any]
+    enabled: bool
+    max_attempts: int
+    on_unknown: Literal["resend", "hold", "ask"]
+
+
+class TemplateFields(TypedDict, total=False):
+    subject: str
+    body_text: str
+    body_html: str
+
+
+class DeadLetterFilter(TypedDict, total=False):
+    channel: str
+    error_class: str
+    since: datetime | str
+    until: datetime | str
+    notification_id: UUID | str

@@ -55,6 +55,30 @@ class Seen(Told):
         return all(delivery.status in FINAL for delivery in self.deliveries)
 
 
+class Found(Told):
+    """A notification in a list; `payload` only where it was asked for."""
+
+    id: UUID
+    status: str
+    event_type: str
+    user_id: str
+    channels: list[str]
+    dedup_key: str | None
+    priority: str
+    created_at: AwareDatetime
+    deliver_at: AwareDatetime | None
+    canceled_at: AwareDatetime | None
+    deliveries: list[Delivery]
+    payload: dict[str, Any] | None = None
+
+
+class NotificationPage(Told):
+    """`next_cursor`: null on the last page."""
+
+    notifications: list[Found]
+    next_cursor: str | None
+
+
 class Preference(Told):
     """A wish of a recipient: the nearest wins, an event type, then the longest category, then `*`."""
 

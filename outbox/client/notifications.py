@@ -6,8 +6,9 @@ from typing import Any, Unpack
 from uuid import UUID, uuid4
 
 from outbox.client.errors import NotSettledError
-from outbox.client.fields import NotificationFields
-from outbox.client.models import Accepted, AcceptedOfMany, Canceled, Seen
+from outbox.client.fields import NotificationFields, NotificationFilter
+from outbox.client.models import Accepted, AcceptedOfMany, Canceled, NotificationPage, Seen
+from outbox.client.query import query
 from outbox.client.retry import Retry
 from outbox.client.steps import Answer, Call, Pause, Steps, ask, reading
 
@@ -56,6 +57,20 @@ def create_many(retry: Retry, notifications: Iterable[NotificationFields]) -> St
 def get(retry: Retry, notification_id: UUID | str) -> Steps[Seen]:
     """How far it has come, on which channel, and why it was not sent where it was not. Raises NotFoundError."""
     return ask(Call("GET", path(notification_id)), reading(Seen), retry)
+
+
+def page(
+    retry: Retry,
+    cursor: str | None = None,
+    *,
+    limit: int = 100,
+    payload: bool = False,
+    **which: Unpack[NotificationFilter],
+) -> Steps[NotificationPage]:
+    """Those that fit, newest first; `cursor`: the next_cursor of the page before. A page may hold fewer than `limit`,
+    or none, and still not be the last: that is one without a next_cursor. Not for keys with limits."""
+    call = Call("GET", PATH, query(cursor=cursor, limit=limit, payload=payload or None, **which))
+    return ask(call, reading(NotificationPage), retry)
 
 
 def cancel(retry: Retry, notification_id: UUID | str) -> Steps[Canceled]:

@@ -5,7 +5,17 @@ from typing import Self, TypeVar
 
 import httpx
 
-from outbox.client import inbox, notifications, recipients, users
+from outbox.client import (
+    channels,
+    dead_letters,
+    inbox,
+    notifications,
+    recipients,
+    statistics,
+    suppressions,
+    templates,
+    users,
+)
 from outbox.client.groups import Group, blocking
 from outbox.client.steps import Answer, Call, Lost, Pause, Steps
 from outbox.client.wire import LOST, Options, Token, TokenSource, answer_of, lost, sendable
@@ -17,6 +27,7 @@ class Notifications(Group):
     create = blocking(notifications.create)
     create_many = blocking(notifications.create_many)
     get = blocking(notifications.get)
+    page = blocking(notifications.page)
     wait = blocking(notifications.wait)
     cancel = blocking(notifications.cancel)
 
@@ -42,6 +53,41 @@ class Recipients(Group):
     remove = blocking(recipients.remove)
 
 
+class Channels(Group):
+    all = blocking(channels.all_)
+    get = blocking(channels.get)
+    add = blocking(channels.add)
+    change = blocking(channels.change)
+    remove = blocking(channels.remove)
+
+
+class Templates(Group):
+    in_force = blocking(templates.in_force)
+    versions = blocking(templates.versions)
+    publish = blocking(templates.publish)
+    restore = blocking(templates.restore)
+    preview = blocking(templates.preview)
+    test = blocking(templates.try_on)
+
+
+class DeadLetters(Group):
+    page = blocking(dead_letters.page)
+    count = blocking(dead_letters.count)
+    redrive = blocking(dead_letters.redrive)
+    discard = blocking(dead_letters.discard)
+
+
+class Suppressions(Group):
+    page = blocking(suppressions.page)
+    add = blocking(suppressions.add)
+    remove = blocking(suppressions.remove)
+
+
+class Statistics(Group):
+    count = blocking(statistics.count)
+    now = blocking(statistics.now)
+
+
 class Client:
     """One pool of connections to the API; share it between threads, and close it or use it in `with`.
 
@@ -56,6 +102,11 @@ class Client:
         self.users = Users(self)
         self.inbox = Inbox(self)
         self.recipients = Recipients(self)
+        self.channels = Channels(self)
+        self.templates = Templates(self)
+        self.dead_letters = DeadLetters(self)
+        self.suppressions = Suppressions(self)
+        self.statistics = Statistics(self)
 
     def run(self, steps: Steps[T], /) -> T:
         told: Answer | Lost | None = None

@@ -31,6 +31,7 @@ PASSWORDS = (
     "SERVICE_PASSWORD",
     "PRODUCER_PASSWORD",
     "REDIS_PASSWORD",
+    "GRAFANA_PASSWORD",
 )
 SERVED = (
     "OUTBOX_API_PORT",
@@ -39,14 +40,17 @@ SERVED = (
     "OUTBOX_SMTP_PORT",
     "OUTBOX_PROVIDERS_PORT",
 )
-PROBED = ("OUTBOX_RELAY_PORT", "OUTBOX_WORKER_PORT")
 PORTS = {
     "OUTBOX_POSTGRES_PORT": 15432,
     "OUTBOX_REDIS_PORT": 16379,
-    **{name: env.PORTS[name] for name in (*SERVED, *PROBED)},
+    "OUTBOX_PROMETHEUS_PORT": 9090,
+    "OUTBOX_GRAFANA_PORT": 3000,
+    **{name: env.PORTS[name] for name in SERVED},
 }
+WATCH = "watch"  # the profile of Prometheus and Grafana
+ASKED = ("up", "logs", "stop", "down")
 PROBE_SECONDS = 5.0
-START_SECONDS = 180  # until all are healthy, once the image is built
+START_SECONDS = 300  # until all are healthy, once the image is built
 
 
 def usable() -> bool:
@@ -74,23 +78,24 @@ def answers(*words: str) -> bool:
     return asked.returncode == 0
 
 
-def up(state: Path, *, detach: bool) -> None:
-    """Start the stack, say where it is, and follow its lines until Ctrl-C, which stops it; the data stays.
+def up(state: Path, *, detach: bool, watch: bool = False) -> None:
+    """Start the stack, with Prometheus and Grafana if wanted, say where it is, and follow its lines until Ctrl-C, which
+    stops it; the data stays.
 
     Raises LocalError where it does not start; nothing is left running then.
     """
     values = prepare(state)
     if detach:
-        start(state, values)
+        start(state, values, watch=watch)
         return
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a closed terminal stops it, too
         signal.signal(number, signal.default_int_handler)
     try:
         with suppress(KeyboardInterrupt):
-            start(state, values)
+            start(state, values, watch=watch)
             call(state, "logs", "--follow", "--tail", "0")  # or the banner would scroll away
     finally:
-        call(state, "stop")
+        call(state, "--profile", WATCH, "stop")
         put("Outbox has stopped; the data stays.\n")
 
 
@@ -105,13 +110,14 @@ def prepare(state: Path) -> dict[str, str]:
     return values
 
 
-def start(state: Path, values: Mapping[str, str]) -> None:
+def start(state: Path, values: Mapping[str, str], *, watch: bool = False) -> None:
     """Returns, with the banner printed, when every container is healthy."""
+    profile = ("--profile", WATCH) if watch else ()
     try:
-        call(state, "up", "--build", "--detach", "--wait", "--wait-timeout", str(START_SECONDS))
+        call(state, *profile, "up", "--build", "--detach", "--wait", "--wait-timeout", str(START_SECONDS))
     except LocalError as error:
         raise LocalError(f"{error}; the lines above say why, or: {command_of_ours()} logs") from None
-    put(banner(Settings.load(), values, servers(state, values)) + "\n")
+    put(banner(Settings.load(), values, servers(state, values), watched=watch) + "\n")
 
 
 def servers(state: Path, values: Mapping[str, str]) -> Embedded:
@@ -159,7 +165,7 @@ def call(state: Path, *words: str) -> None:
     line = command(state, *words)
     done = subprocess.run(line, check=False, cwd=PROJECT, env=environment(state))  # noqa: S603 - our own words
     if done.returncode:
-        raise LocalError(f"docker compose {words[0]} failed")
+        raise LocalError(f"docker compose {next(word for word in words if word in ASKED)} failed")
 
 
 def command(state: Path, *words: str) -> list[str]:

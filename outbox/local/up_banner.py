@@ -24,7 +24,7 @@ INSERT = (
 )
 
 
-def banner(settings: Settings, values: Mapping[str, str], servers: Embedded) -> str:
+def banner(settings: Settings, values: Mapping[str, str], servers: Embedded, *, watched: bool = False) -> str:
     mail = f"http://{LOOPBACK}:{values['OUTBOX_MAIL_PORT']}"
     page = f"{settings.public_gateway_url}/#token={issue(settings, DEMO_USER, Scope.USER, LIFETIME)}"
     token = issue(settings, "demo", Scope.PRODUCER, LIFETIME)
@@ -35,6 +35,9 @@ def banner(settings: Settings, values: Mapping[str, str], servers: Embedded) -> 
     if port := values.get("OUTBOX_PROVIDERS_PORT"):  # the doubles run, too
         places.append(("providers", f"http://{LOOPBACK}:{port}"))
         channels += ["sms", "push", "webhook"]
+    if watched:
+        ports = {"Grafana": "OUTBOX_GRAFANA_PORT", "Prometheus": "OUTBOX_PROMETHEUS_PORT"}
+        places += [(name, f"http://{LOOPBACK}:{values[port]}") for name, port in ports.items()]
     places.append((f"{DEMO_USER}'s inbox", page))
     by_all = " ".join(f"-c {channel}" for channel in channels)
     tries = [

@@ -70,6 +70,16 @@ def test_a_request_that_had_left_may_be_lost_where_the_timeline_says_unknown() -
     assert found.lost == {"sms": 1}
 
 
+TAKEN_OVER = ("taken_over", {"by": "b", "from": "a"})
+
+
+def test_who_was_taken_over_from_may_have_sent_and_cannot_tell() -> None:
+    found = audited(delivery("delivered", TAKEN_OVER, DELIVERED), "twilio", "twilio")
+    assert found.holds
+    assert found.untold == {"sms": 1}
+    assert not audited(delivery("delivered", TAKEN_OVER, DELIVERED), *["twilio"] * 4).holds
+
+
 def test_a_notification_that_nobody_has_is_missing() -> None:
     assert audit([(ONE, "sms")], [], {}).missing == [f"sms {ONE}"]
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright, expect
 
 import outbox.api.main
 from outbox.local.ports import ephemeral
@@ -18,7 +18,8 @@ from tests.gateway.harness import Gate, answers, eventually, serving
 
 __all__ = ["inbox"]  # a fixture of the gateway's tests
 
-DEADLINE_MS = 15_000
+DEADLINE_MS = 30_000
+expect.set_options(timeout=DEADLINE_MS)
 
 
 @pytest.fixture(scope="session")

@@ -120,6 +120,31 @@ async def test_older_items_behind_an_archive(tab: Tab, site: Site, inbox: Inbox)
     await expect(older).to_be_hidden()
 
 
+async def test_the_archive_is_looked_at_and_taken_out_of(tab: Tab, site: Site, inbox: Inbox) -> None:
+    """Older pages of it, too; what comes out is in its place in the list, and what goes in elsewhere is seen."""
+    await inbox.deliver("ada", 60, title="Long ago")
+    await inbox.deliver("ada", 2, title="New")
+    await inbox.archive("ada", range(1, 61))
+    page = tab.page
+    rows = await open_inbox(page, site)
+    await expect(rows).to_have_count(2)
+    opener = page.get_by_role("button", name="Archive", exact=True)
+    await opener.click()
+    await expect(page.get_by_role("heading", name="Archive")).to_be_visible()
+    shelf = page.get_by_role("grid", name="Archive").get_by_role("row")
+    await expect(shelf).to_have_count(50)
+    await page.get_by_role("button", name="Show older").click()
+    await expect(shelf).to_have_count(60)
+    await page.get_by_role("button", name="Move back to the list: Long ago").first.click()
+    await expect(shelf).to_have_count(59)
+    await inbox.archive("ada", [61])
+    await expect(shelf.first.locator(".title")).to_have_text("New")
+    await page.get_by_role("button", name="Back to notifications").click()
+    await expect(opener).to_be_focused()
+    await page.get_by_role("button", name="Show older").click()
+    await expect(rows.locator(".title")).to_have_text(["New", "Long ago"])
+
+
 async def test_another_tab_follows(tab: Tab, site: Site, inbox: Inbox) -> None:
     await inbox.deliver("ada", 2)
     other = await tab.page.context.new_page()

@@ -63,6 +63,15 @@ def test_each_event_is_printed_once_even_if_an_older_one_comes_later() -> None:
     assert delivery.unprinted([late, first], printed) == [late]
 
 
+def test_a_trace_is_shown_where_there_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    delivery.show_trace(
+        api(state(trace_id="a" * 32), state(trace_id=None)), "1", url := "https://j/{trace_id}?x"
+    )
+    assert capsys.readouterr().out == f"trace     https://j/{'a' * 32}?x\n"
+    delivery.show_trace(api(state(trace_id=None)), "1", url)
+    assert capsys.readouterr().out == ""
+
+
 def test_follow_ends_when_every_channel_has_it(capsys: pytest.CaptureFixture[str]) -> None:
     inapp, email = {"channel": "inapp", "status": "delivered"}, {"channel": "email", "status": "pending"}
     answers = (

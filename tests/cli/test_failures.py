@@ -104,3 +104,9 @@ def test_a_bug_is_not_told_away() -> None:
 def test_the_first_failure_of_nested_task_groups_is_told() -> None:
     cause = OutboxError("the cause")
     assert first_of(ExceptionGroup("outer", [ExceptionGroup("inner", [cause])])) is cause
+
+
+async def test_a_worker_is_told_its_channels_or_those_left_out(outbox: Command, configured: Settings) -> None:
+    result = await outbox("worker", "sms", "--except", "email")
+    assert result.exit_code == WRONG
+    assert "--except email leaves one out of all, but sms is named" in result.stderr

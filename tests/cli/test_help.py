@@ -12,6 +12,7 @@ COMMANDS = [
     *("migrate", "api", "relay", "worker", "gateway", "mailsink", "doubles"),
     *("dlq list", "dlq redrive", "user export", "user erase"),
     *("key create", "key list", "key revoke"),
+    *("doctor", "selftest", "relay rebase"),
 ]
 # What a help text must not wait for.
 HEAVY = ("alembic", "asyncpg", "httpx", "jwt", "redis", "sqlalchemy", "starlette", "uvicorn")

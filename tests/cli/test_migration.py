@@ -1,11 +1,14 @@
 """`outbox migrate`: from nothing, again, and against a server that is not there."""
 
+import asyncio
 import subprocess
 import sys
 
 import asyncpg
+import psycopg
 import pytest
 
+from db import migrations
 from db.pool import Connection
 from outbox.cli import migration
 from outbox.cli.reach import UnreachableError
@@ -95,3 +98,23 @@ async def test_a_server_that_does_not_come_is_given_up(monkeypatch: pytest.Monke
 async def test_a_wrong_password_is_not_waited_for(database: Database) -> None:
     with pytest.raises(UnreachableError, match="password authentication failed"):
         await migration.revision(database.app.replace("test-only", "wrong"))
+
+
+async def test_a_table_that_somebody_holds_is_waited_for_in_turns(
+    database: Database, admin: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never for longer than producers can wait behind it; and the next try is as good as the first."""
+    await admin.execute("DROP SCHEMA notify CASCADE")
+    await asyncio.to_thread(migrations.upgrade, database.admin, "0003")
+    holder = psycopg.connect(database.admin)
+    holder.execute("LOCK TABLE notify.outbox IN ACCESS SHARE MODE")
+    waited: list[float] = []
+
+    def lets_go(seconds: float) -> None:
+        waited.append(seconds)
+        holder.close()
+
+    monkeypatch.setattr("outbox.cli.migration.time.sleep", lets_go)
+    await asyncio.to_thread(migration.upgraded, database.admin)
+    assert waited == [1]
+    assert await admin.fetchval("SELECT version_num FROM notify.alembic_version") > "0003"

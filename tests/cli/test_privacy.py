@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from db.pool import Connection
+from outbox.audit import pseudonym
 from outbox.settings import Settings
 from tests.cli.conftest import Command
 
@@ -14,10 +15,14 @@ INSERT = (
 )
 
 
-async def test_an_export_is_a_document(outbox: Command, configured: Settings, producer: Connection) -> None:
+async def test_an_export_is_a_document_and_is_in_the_audit_log(
+    outbox: Command, configured: Settings, producer: Connection, admin: Connection
+) -> None:
     await producer.execute(INSERT)
     document = json.loads((await outbox("user", "export", "alice")).stdout)
     assert [each["payload"] for each in document["notifications"]] == [{"title": "Hello"}]
+    found = await admin.fetchrow("SELECT via, action, target FROM notify.audit_log")
+    assert tuple(found or ()) == ("command", "user.export", pseudonym(configured, "alice"))
 
 
 async def test_an_export_s_file_is_private(

@@ -11,8 +11,8 @@ const client = new InboxClient({ gateway, token, cursor: JSON.parse(cursor) });
 for (const type of ["change", "item", "state", "refused", "ended"]) {
   client.addEventListener(type, ({ detail }) => {
     const seqs = client.items.map((item) => item.seq);
-    const { state, unread } = client;
-    console.log(JSON.stringify({ type, detail, state, seqs, unread, cursor: client.inbox.cursor, asked }));
+    const { road, state, unread } = client;
+    console.log(JSON.stringify({ type, detail, road, state, seqs, unread, cursor: client.inbox.cursor, asked }));
   });
 }
 const lines = createInterface({ input: process.stdin });

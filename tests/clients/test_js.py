@@ -7,7 +7,7 @@ from tests.gateway.harness import Gate, Inbox
 
 
 def test_its_own_tests() -> None:
-    done = run("--test", "test/protocol.test.js", "test/client.test.js")
+    done = run("--test", "test/protocol.test.js", "test/client.test.js", "test/roads.test.js")
     assert done.returncode == 0, done.stdout
 
 

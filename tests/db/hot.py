@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from db import (
     sms,
     statistics,
     suppressions,
+    survey,
 )
 from db import relay as sql
 from db.delivery import Claimant, Settlement, Status
@@ -30,7 +31,8 @@ from db.statistics import Grouping
 from relay.look import TICK_BYTES, TICK_ROWS
 from relay.quick import QUICK_BYTES, QUICK_ROWS
 from relay.relay import BY_INDEX
-from tests.db.seeded import FIRST_XID, ROWS_PER_XID, SOLO_ROWS, SOLO_XID, TAIL, USER_ITEMS, uuid
+from tests.db.seeded import FIRST_XID, PARTITIONS, ROWS_PER_XID, SOLO_ROWS, SOLO_XID, TAIL, USER_ITEMS, uuid
+from tests.db.seeded import NEWEST as NEWEST_ROW
 
 Call = Callable[[Connection, int], Awaitable[Any]]
 LOG, TICKS, TICK_MS, DUE = "outbox_xid_id_idx", "relay_ticks_pkey", "relay_ticks_ms", "scheduled_due_at"
@@ -380,7 +382,7 @@ BROWSING = [
         "browse_deep",
         browse.Wanted(),
         BY_TIME,
-        browse.Place(datetime.now(UTC) - timedelta(seconds=15), UUID(int=0)),
+        browse.Place(NEWEST_ROW - timedelta(seconds=1), UUID(int=0)),
     ),
     browsing("browse_nothing_fits", browse.Wanted(event_type="login"), BY_TIME),
     browsing("browse_user", browse.Wanted(user_id="u7"), BY_USER),
@@ -420,6 +422,14 @@ OTHERS = [
         2,
     ),
     Hot("of_user", lambda c, n: preferences.of_user(c, "u1"), {PREFERENCES}, 1, sorts=1),
+    Hot(
+        "survey_dead_letters",
+        lambda c, n: survey.dead_letters(c, BATCH),
+        {"notifications_failed_open"},
+        6 * BATCH,
+    ),
+    Hot("survey_oldest_row", lambda c, n: survey.oldest_row(c, BATCH), {LOG, TICKS}, PARTITIONS * BATCH),
+    Hot("survey_scheduled", lambda c, n: survey.scheduled(c, BATCH), {DUE}, 2 * BATCH + 1),
     Hot("status", lambda c, n: c.fetch(notifications.SQL["status"], UUID(uuid(1))), OF_ONE, 6, sorts=2),
     Hot(
         "unmirrored",

@@ -1,5 +1,7 @@
 """A database with a history, for plans: N rows of everything that grows, the tail of it not relayed yet."""
 
+from datetime import UTC, datetime
+
 import asyncpg
 
 from db.pool import Connection
@@ -9,6 +11,7 @@ ROWS_PER_TICK, ROWS_PER_XID, FIRST_XID = 1_000, 10, 1_000
 SOLO_XID, SOLO_ROWS = 900, 2_000
 USER_ITEMS = 20  # in an ordinary inbox
 PARTITIONS = 4
+NEWEST = datetime(2026, 1, 1, tzinfo=UTC)  # notification; the others are a millisecond apart
 
 # Ids as sortable as those of uuid7(), so that the keys' pages are filled the same way.
 UUID = "('00000000-0000-7000-8000-' || lpad(to_hex({0}), 12, '0'))::uuid"
@@ -22,7 +25,7 @@ SET session_replication_role = replica;  -- the owner's way past triggers and fo
 
 INSERT INTO notify.notifications (id, event_type, user_id, channels, payload, dedup_key, priority, created_at)
 SELECT {UUID.format("i")}, 'order.paid', 'u' || i % ($1 / {USER_ITEMS}), '{{inapp}}', '{{"number": 1}}',
-       CASE WHEN i % 10 = 0 THEN 'key-' || i END, 'normal', now() + (i - $1) * interval '1 ms'
+       CASE WHEN i % 10 = 0 THEN 'key-' || i END, 'normal', '{NEWEST}'::timestamptz + (i - $1) * interval '1 ms'
 FROM generate_series(1, $1) i;
 
 INSERT INTO notify.outbox (id, xid, notification_id, event_type, user_id, payload)
@@ -62,7 +65,7 @@ FROM generate_series(0, $1 - {TAIL} - $1 / 10) i;
 INSERT INTO notify.inbox (user_id, seq, notification_id)
 SELECT 'heavy', i, {UUID.format("$1 * 2 + i")} FROM generate_series(1, $1 / 10) i;
 INSERT INTO notify.notifications (id, event_type, user_id, channels, payload, priority, created_at)
-SELECT {UUID.format("$1 * 2 + i")}, 'order.paid', 'heavy', '{{inapp}}', '{{}}', 'normal', now()
+SELECT {UUID.format("$1 * 2 + i")}, 'order.paid', 'heavy', '{{inapp}}', '{{}}', 'normal', '{NEWEST}'
 FROM generate_series(1, $1 / 10) i;
 INSERT INTO notify.inbox_counters (user_id, last_seq, unread, version)
 SELECT user_id, max(seq), count(*) FILTER (WHERE read_at IS NULL), max(seq) FROM notify.inbox GROUP BY user_id;

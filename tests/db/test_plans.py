@@ -18,7 +18,7 @@ from tests.db.seeded import seed
 SMALL, BIG = 20_000, 100_000
 RUNS = 7  # from the sixth run of a prepared statement on Postgres may take a generic plan
 TINY = {"channels", "templates", "veil_key"}  # a handful of rows, read whole or not
-TINY_INDEXES = {"channels_pkey", "templates_name_channel_locale_version", "veil_key_pkey"}
+TINY_INDEXES = {"channels_pkey", "placements_pkey", "templates_name_channel_locale_version", "veil_key_pkey"}
 TINY_ROWS = 100
 HIGHER = 1.5  # an index over five times the rows may be a level higher
 

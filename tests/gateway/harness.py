@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Self
@@ -13,8 +13,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close
 
-from db import delivery
+from db import delivery, inbox_changes
 from db.delivery import Claimant, Settlement, Status
+from db.inbox_changes import Listed, Mark
 from db.pool import Connection, Executor, Pool, open_pool
 from gateway.main import run
 from gateway.switchboard import Switchboard
@@ -164,6 +165,13 @@ class Inbox:
             )
             for place in placed.values()
         ]
+
+    async def archive(self, user_id: str, seqs: Iterable[int]) -> None:
+        """As on another device of the user's."""
+        async with self.pool.acquire() as conn, conn.transaction():
+            applied = await inbox_changes.apply(conn, user_id, Listed(Mark.ARCHIVED, list(seqs)))
+        if applied.hint:
+            await self.publish(user_id, applied.hint)
 
     async def produce(self, user_id: str, count: int, payload: Frame) -> list[UUID]:
         ids = [uuid4() for _ in range(count)]

@@ -54,8 +54,12 @@ async def test_probes(gate: Gate) -> None:
         metrics = (await http.get("/metrics")).text
         assert "outbox_gateway_sockets 1.0" in metrics
         assert 'outbox_gateway_frames_total{type="welcome"}' in metrics
-        gate.board.draining = True
-        assert (await http.get("/readyz")).status_code == 503
+        gate.stop.announce()
+        told = await http.get("/readyz")
+        assert (told.status_code, told.json()["checks"]["stopping"]) == (503, "the process is about to stop")
+        assert told.headers["connection"] == "close"
+        async with gate.client("ben") as ben:  # a balancer that has not noticed yet
+            await ben.synced()
 
 
 async def test_not_ready_without_redis(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,10 +44,22 @@ def test_the_short_way_says_what_the_long_way_does(
     ):
         found = arrived(text.encode())
         assert found is not None
-        assert (found.seq, found.version) == (seq, version)
+        assert (found.seq, found.version, found.traceparent) == (seq, version, None)
         assert published.item
         whole = Notification(**published.item.model_dump(), unread=3, version=version)
         assert json.loads(found.text) == json.loads(whole.model_dump_json())
+
+
+def test_a_trace_context_comes_along_and_not_out_of_the_payload() -> None:
+    traceparent, forged = f"00-{'a' * 32}-{'b' * 16}-01", f"00-{'c' * 32}-{'d' * 16}-01"
+    published = change(1, 1, {"traceparent": forged}).model_copy(update={"traceparent": traceparent})
+    found = arrived(published.model_dump_json().encode())
+    assert found is not None
+    assert found.traceparent == traceparent
+    assert traceparent not in found.text.decode()
+    untraced = arrived(change(1, 1, {"traceparent": forged}).model_dump_json().encode())
+    assert untraced is not None
+    assert untraced.traceparent is None
 
 
 @pytest.mark.parametrize(

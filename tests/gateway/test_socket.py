@@ -9,6 +9,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from gateway.metrics import CLOSED
 from gateway.protocol import MAX_FRAME_BYTES, Close
 from gateway.socket import BAD_FRAMES_ALLOWED
+from gateway.switchboard import stopping
 from outbox.settings import Settings
 from tests.gateway.harness import Client, Gate, Inbox, eventually, serving
 
@@ -156,8 +157,14 @@ async def test_drain_on_stop(settings: Settings) -> None:
             assert end.code == Close.RESTARTING
             name, _, milliseconds = end.reason.partition("=")
             assert name == "retry_ms"
-            assert 0 <= int(milliseconds) <= 5000
+            assert 0 <= int(milliseconds) < 500
         assert (await Client(unknown).closed()).code == Close.RESTARTING
+
+
+@pytest.mark.parametrize(("sockets", "spread"), [(0, 500), (2_000, 500), (8_000, 2_000), (90_000, 5_000)])
+def test_the_more_are_sent_away_the_longer_they_take_to_come_back(sockets: int, spread: int) -> None:
+    pauses = [stopping(sockets).retry_ms or 0 for _ in range(2_000)]
+    assert 0.9 * spread < max(pauses) < spread
 
 
 async def test_draining_gateway_takes_nobody_in(gate: Gate) -> None:

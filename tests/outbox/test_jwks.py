@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from time import time
 from typing import Any
 
 import jwt
 import pytest
 import structlog
 from jwt.algorithms import RSAAlgorithm
+from prometheus_client import REGISTRY
 
 from outbox.errors import SettingsError, UnauthenticatedError
 from outbox.jwks import FLOOR_SECONDS, IssuerAwayError, Jwks, UnreadableJwksError, parse, pick
@@ -123,9 +125,12 @@ async def test_an_issuer_that_fails_locks_nobody_out_until_the_keys_are_too_old(
     clock.now += 11
     with pytest.raises(IssuerAwayError):
         await jwks.key("one", "ES256")
+    assert REGISTRY.get_sample_value("outbox_jwks_failing") == 1
     publisher.body = good
     clock.now += FLOOR_SECONDS
     assert await knows(jwks, ONE)
+    assert REGISTRY.get_sample_value("outbox_jwks_failing") == 0
+    assert time() - (REGISTRY.get_sample_value("outbox_jwks_fetched_timestamp_seconds") or 0) < 60
 
 
 @pytest.mark.parametrize("status", [301, 404, 500])

@@ -21,7 +21,7 @@ from outbox.settings import Settings
 from tests.workers.mail import MailServer, mail_server
 from workers.main import main
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 45.0
 
 
 async def eventually(look: Callable[[], Awaitable[bool]], what: str = "it") -> None:
@@ -147,10 +147,12 @@ class Road:
             yield stop
 
     @asynccontextmanager
-    async def workers(self, channels: Sequence[str], changes: dict[str, Any]) -> AsyncIterator[Stop]:
+    async def workers(
+        self, channels: Sequence[str], changes: dict[str, Any], left_out: Sequence[str] = ()
+    ) -> AsyncIterator[Stop]:
         stop = Stop()
         settings = self.settings.model_copy(update=changes)
-        running = asyncio.create_task(main(settings, channels, stop))
+        running = asyncio.create_task(main(settings, channels, stop, left_out))
         try:
             yield stop
         finally:

@@ -232,7 +232,7 @@ async def test_faults(ios: Apple, kind: Kind, details: dict[str, Any], expected:
 async def test_a_reset_costs_those_under_way_an_answer_and_nobody_else(ios: Apple) -> None:
     ios.server.double.menu.order(Kind.SLOW, times=10, seconds=0.3)
     under_way = asyncio.gather(*(ios.send(f"{i:064x}") for i in range(0xA0000, 0xA0000 + 10)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while ios.server.double.menu.served < 10:  # noqa: ASYNC110 - the menu tells nobody
             await asyncio.sleep(0.01)
     ios.server.double.front.reset_all()

@@ -1,15 +1,17 @@
 """Channels as rows: a running worker begins and ends their lanes as rows come and go."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 import pytest
 
+from db.pool import Pool
 from outbox.local.doubles.webhook import Receiver
+from outbox.service import Stop
 from tests.workers.conftest import Road, eventually
 from tests.workers.hooks import ALLOW, SECRET, lead, receiver
-from workers.follow import Shard, moves
+from workers.follow import Fleet, Shard, moves
 
 
 @pytest.fixture
@@ -40,6 +42,30 @@ def test_moves(
     assert moves(running, wanted) == (end, begin)
 
 
+async def test_a_worker_is_unready_until_it_has_looked_which_channels_there_are(pool: Pool) -> None:
+    """Else the one before it is stopped while nobody works."""
+    begun: list[str] = []
+
+    async def work(shard: Shard, _: str, stop: Stop) -> None:
+        begun.append(shard.channel)
+        await stop.asked.wait()
+
+    async def none(_: Sequence[Shard]) -> list[Shard]:
+        return []
+
+    fleet, stop = Fleet(pool, work, none, lambda _, kind: kind == "inapp"), Stop()
+    assert fleet.check() == "it is not known yet which channels there are"
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(fleet.run(stop))
+        await eventually(lambda: ready(fleet), "it has looked")
+        assert begun == ["inapp"]
+        stop.ask()
+
+
+async def ready(fleet: Fleet) -> bool:
+    return fleet.check() is None
+
+
 async def test_a_channel_added_by_sql_is_worked_on_within_about_a_second(road: Road, far: Receiver) -> None:
     async with road.all_workers(**ALLOW):
         await road.until(await road.send(), "delivered")  # the worker is up, with the channels it has found
@@ -50,6 +76,17 @@ async def test_a_channel_added_by_sql_is_worked_on_within_about_a_second(road: R
         assert asyncio.get_running_loop().time() - added_at < 3, "a look a second, on a busy machine"
         await road.until(notification_id, "delivered", "billing-hooks")
     assert far.double.box.messages[0].id == str(notification_id)
+
+
+async def test_all_but_those_left_out_are_worked_on(road: Road, far: Receiver) -> None:
+    await lead(road, far.double.url, channel="added-later")
+    left = await road.send()
+    async with road.workers((), ALLOW, left_out=["inapp", "email"]):
+        await road.until(await road.send("added-later"), "delivered", "added-later")
+        groups = await road.redis.xinfo_stream(road.settings.keys.stream("inapp"))
+        assert groups["length"] == 1, "somebody else's work"
+    async with road.workers(["inapp"], {}):
+        await road.until(left, "delivered")
 
 
 async def test_a_channel_that_is_removed_loses_its_lanes(road: Road, far: Receiver) -> None:

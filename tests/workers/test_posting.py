@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from outbox.egress import Egress
+from workers.answer_body import BODY_BYTES
 from workers.outcome import Permanent, Transient, Unknown
-from workers.posting import BODY_BYTES, Answer, Post, Poster
+from workers.posting import Answer, Post, Poster
 
 PEM = Path(__file__).parent / "localhost.pem"
 OPEN = Egress.parse(["127.0.0.0/8"])
@@ -213,7 +214,7 @@ async def test_no_more_of_a_body_is_read_than_agreed(far: Far) -> None:
 
 
 async def test_a_body_that_never_ends_is_not_waited_for(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.posting.BODY_SECONDS", 0.1)
+    monkeypatch.setattr("workers.answer_body.BODY_SECONDS", 0.1)
     far.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbeginning"
     far.hang = True
     async with poster() as client:

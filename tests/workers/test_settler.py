@@ -1,9 +1,13 @@
 """Settling: one bad result harms only itself, and what is committed is acknowledged in the end."""
 
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+import structlog
+from prometheus_client import REGISTRY
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from db import delivery
@@ -11,6 +15,8 @@ from db.delivery import Claimant, Settlement, Status
 from db.pool import Pool
 from outbox.streams import GROUP
 from tests.workers.conftest import Road
+from workers import metrics
+from workers.counting import count
 from workers.entries import Entry, decode
 from workers.inapp import InApp
 from workers.job import Job, Settled
@@ -89,3 +95,34 @@ async def test_the_same_result_again_changes_nothing(road: Road, pool: Pool, set
     assert await road.admin.fetchval("SELECT unread FROM notify.inbox_counters") == 1
     for one, event in ((job, "delivered"), (withdrawn, "canceled")):
         assert [told for told, _ in await road.events(one.entry.notification_id)] == [event]
+
+
+def value(name: str, **labels: str) -> float:
+    found = REGISTRY.get_sample_value(name, labels)
+    assert found is not None, "counted from the beginning: no increase is seen in a series' first sample"
+    return found
+
+
+async def test_seconds_run_from_creation_or_from_the_time_asked_for(road: Road, pool: Pool) -> None:
+    metrics.begin("test-a")
+    job = await claimed(road, pool)
+    envelope = job.entry.envelope.model_copy(update={"created_at": datetime.now(UTC) - timedelta(hours=3)})
+    late = envelope.model_copy(update={"deliver_at": datetime.now(UTC) - timedelta(minutes=1)})
+    count(
+        [settled(replace(job, entry=replace(job.entry, envelope=one))) for one in (envelope, late)], "test-a"
+    )
+    assert value("notification_processing_seconds_count", channel="test-a") == 2
+    assert value("notification_processing_seconds_sum", channel="test-a") == pytest.approx(
+        3 * 3600 + 60, abs=30
+    )
+
+
+async def test_dead_letters_are_counted(road: Road, pool: Pool) -> None:
+    metrics.begin("test-b")
+    assert value("outbox_worker_dead_letters_total", channel="test-b") == 0
+    assert value("notifications_processed_total", channel="test-b", status="failed") == 0
+    job = settled(await claimed(road, pool), Status.FAILED)
+    with structlog.testing.capture_logs():
+        count([replace(job, settlement=job.settlement._replace(dead=True))], "test-b")
+    assert value("outbox_worker_dead_letters_total", channel="test-b") == 1
+    assert value("notifications_processed_total", channel="test-b", status="failed") == 1

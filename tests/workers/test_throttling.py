@@ -1,6 +1,7 @@
 """A channel that is throttled, limited or hangs: nothing is dropped, and nobody else waits for it."""
 
 import json
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -62,11 +63,12 @@ async def test_past_a_providers_rate_texts_wait_and_none_is_dropped(
         await road.promote()
         return await count(road, "sms") == 12
 
+    began = monotonic()
     async with road.worker("sms"):
         await eventually(all_delivered, "all are delivered")
+        # At once, a second later, and one more later. When each arrived says less: one may be long on its way.
+        assert monotonic() - began > 1.9
     assert double.double.box.total == 12
-    times = sorted(message.at for message in double.double.box.messages)
-    assert all(late - early > 0.9 for early, late in zip(times, times[4:], strict=False))
     attempts = await road.admin.fetchval("SELECT max(attempts) FROM notify.deliveries")
     assert attempts == 1
 

@@ -57,6 +57,21 @@ async def test_a_receiver_that_verifies_takes_it(road: Road, far: Receiver) -> N
     assert events == [("delivered", {"sends": 1, "provider": "127.0.0.1"})]
 
 
+@pytest.mark.parametrize(
+    "own", [{}, {"Traceparent": "of the receiver's own"}], ids=["passed on", "overridden"]
+)
+async def test_the_cause_s_trace_context_is_passed_on_though_nothing_is_traced(
+    road: Road, far: Receiver, own: dict[str, str]
+) -> None:
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    await lead(road, far.double.url, headers=own)
+    async with road.worker("webhook", **ALLOW):
+        for given in (traceparent, None):
+            await settled(road, await road.send("webhook", traceparent=given), "delivered")
+    found = [message.details["headers"].get("traceparent") for message in far.double.box.messages]
+    assert found == ([*own.values()] * 2 if own else [traceparent, None])
+
+
 async def test_while_secrets_are_rotated_both_sign(
     road: Road, far: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,5 @@
 /**
- * The user's part of the HTTP API: older items and preferences.
+ * The user's part of the HTTP API: items, counts, what is read and archived, and preferences.
  *
  * @typedef {import("./protocol.js").Item} Item
  *
@@ -10,12 +10,13 @@
  * @property {Record<string, unknown>} constraints
  */
 
-/** The API refused, or did not answer (`status` 0). */
+/** The API refused, or did not answer (`status` 0). `kind`: the problem's type; "" where a proxy answered. */
 export class ApiError extends Error {
-  /** @param {number} status @param {string} detail */
-  constructor(status, detail) {
+  /** @param {number} status @param {string} detail @param {string} [kind] */
+  constructor(status, detail, kind = "") {
     super(detail);
     this.status = status;
+    this.kind = kind;
   }
 }
 
@@ -34,13 +35,28 @@ export class UserApi {
   /**
    * A page of the inbox, newest first.
    *
-   * @param {{cursor?: string | null, limit?: number}} [page]
-   * @returns {Promise<{items: Item[], next_cursor: string | null}>}
+   * @param {{cursor?: string | null, limit?: number, archived?: boolean}} [page] archived: those alone
+   * @returns {Promise<{items: Item[], next_cursor: string | null, unread: number, version: number, last_seq: number}>}
    */
-  async older({ cursor = null, limit = 50 } = {}) {
+  async older({ cursor = null, limit = 50, archived = false } = {}) {
     const query = new URLSearchParams({ limit: String(limit) });
     if (cursor !== null) query.set("cursor", cursor);
+    if (archived) query.set("archived", "true");
     return this.#ask("GET", `inbox?${query}`);
+  }
+
+  /** Exact, and of one moment. @returns {Promise<{unread: number, total: number, version: number, last_seq: number}>} */
+  async count() {
+    return this.#ask("GET", "inbox/count");
+  }
+
+  /**
+   * @param {string} verb as the path has it: read, archive-all
+   * @param {{seqs?: number[], up_to?: number}} which
+   * @returns {Promise<{changed: boolean, unread: number, version: number, last_seq: number}>}
+   */
+  async mark(verb, which) {
+    return this.#ask("POST", `inbox:${verb}`, which);
   }
 
   /** @returns {Promise<Preference[]>} */
@@ -68,7 +84,7 @@ export class UserApi {
       throw new ApiError(0, String(error));
     }
     const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new ApiError(answer.status, told.detail ?? answer.statusText);
+    if (!answer.ok) throw new ApiError(answer.status, told.detail ?? answer.statusText, told.type);
     return told;
   }
 }

@@ -1,4 +1,8 @@
 import { Inbox, NEEDS_FIX, NEEDS_TOKEN, expiry, pause } from "./protocol.js";
+import { Choice } from "./roads/choice.js";
+import { openEvents } from "./roads/events.js";
+import { openPoll } from "./roads/poll.js";
+import { openSocket } from "./roads/socket.js";
 
 /**
  * @typedef {import("./protocol.js").Item} Item
@@ -7,20 +11,26 @@ import { Inbox, NEEDS_FIX, NEEDS_TOKEN, expiry, pause } from "./protocol.js";
  *
  * @typedef {object} Options
  * @property {string} gateway its URL, as https://notify.example.com
+ * @property {string} [api] its URL; left out, the gateway's
  * @property {Token} token a JWT with the scope `user`
  * @property {number | null} [cursor] the last seq seen, where the page has kept it
  * @property {(url: string, protocols: string) => WebSocket} [open] in place of the global WebSocket
  */
 
-const PING_MS = 25_000;
-const SILENCE_MS = 10_000;
+/** The best first: where one is blocked, by a proxy or for good, the next serves. */
+const ROADS = [openSocket, openEvents, openPoll];
+/** Their names, for `road`. */
+const NAMES = /** @type {const} */ (["websocket", "events", "poll"]);
+const FIRST_WORD_MS = 15_000;
+const BETTER_MS = 60_000;
 const RENEW_BEFORE_MS = 30_000;
 const MAX_SEQS = 500;
 const MAX_WAITING = 200;
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
- * The inbox of a user, live. Reconnects by itself, goes on where it was, and keeps the exact count.
+ * The inbox of a user, live. Reconnects by itself, goes on where it was, and keeps the exact count: by WebSocket, where
+ * that is blocked by server-sent events, and where nothing lasts by looking every fifteen seconds.
  *
  * Events: `change` (anything), `item` (detail: the Item, when it is new and live), `state` (detail: the State),
  * `refused` (detail: why a request was not carried out), `ended` (detail: why it does not come back).
@@ -37,16 +47,18 @@ export class InboxClient extends EventTarget {
   }
 
   #options;
-  /** @type {WebSocket | null} */
-  #socket = null;
+  /** @type {import("./roads/socket.js").Road | null} */
+  #road = null;
+  #choice = new Choice(ROADS.length);
+  #heard = false; // on this connection
   #attempt = 0; // counts connections, so that a token that comes late opens none
   #failures = 0; // in a row
   #refusals = 0; // of tokens, in a row
   #synced = false; // on this connection
   /** @type {object[]} what was asked while there was no connection */
   #waiting = [];
-  /** @type {Record<"retry" | "ping" | "dead" | "renew", ReturnType<typeof setTimeout> | undefined>} */
-  #timers = { retry: undefined, ping: undefined, dead: undefined, renew: undefined };
+  /** @type {Record<"retry" | "first" | "better" | "renew", ReturnType<typeof setTimeout> | undefined>} */
+  #timers = { retry: undefined, first: undefined, better: undefined, renew: undefined };
 
   get unread() {
     return this.inbox.unread;
@@ -57,10 +69,16 @@ export class InboxClient extends EventTarget {
     return this.inbox.list();
   }
 
+  /** How it is connected, or tries to be. */
+  get road() {
+    return NAMES[this.#choice.index];
+  }
+
   /** Begin, or begin again at once. */
   connect() {
     this.#drop();
     this.#refusals = 0;
+    this.#choice.take(0);
     this.#become("connecting");
     void this.#open();
   }
@@ -118,40 +136,40 @@ export class InboxClient extends EventTarget {
 
   /** Every change is safe to repeat, so what is asked offline may wait. @param {object} frame */
   #ask(frame) {
-    if (this.state === "live") this.#send(frame);
+    if (this.#synced) this.#road?.ask(frame);
     else if (this.#waiting.length < MAX_WAITING) this.#waiting.push(frame);
-  }
-
-  /** @param {object} frame */
-  #send(frame) {
-    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(frame));
   }
 
   // ---- the connection
 
   async #open() {
     const attempt = ++this.#attempt;
-    const { gateway, open = (url, protocol) => new WebSocket(url, protocol) } = this.#options;
+    this.#heard = false;
     let token;
     try {
       token = await this.token();
     } catch (error) {
-      if (attempt === this.#attempt) this.#away({ code: 1006, reason: `no token: ${error}` });
+      if (attempt === this.#attempt) this.#away({ code: 1005, reason: `no token: ${error}` });
       return;
     }
     if (attempt !== this.#attempt) return; // closed, or begun again, meanwhile
-    const url = gateway.replace(/^http/, "ws").replace(/\/$/, "") + "/v1/ws";
-    const socket = (this.#socket = open(url, "outbox.v1"));
-    this.#synced = false;
-    socket.onopen = () => this.#send({ type: "auth", token, cursor: this.inbox.cursor });
-    socket.onmessage = (event) => socket === this.#socket && this.#take(JSON.parse(event.data));
-    socket.onclose = (event) => socket === this.#socket && this.#away(event);
-    this.#listenForSilence(); // it may die before the first word
+    this.#timers.first = setTimeout(() => this.#away({ code: 1006, reason: "" }), FIRST_WORD_MS);
+    this.#road = this.#lead(this.#choice.index, token, {
+      hear: (frame) => attempt === this.#attempt && this.#take(frame),
+      lost: (closed) => attempt === this.#attempt && this.#away(closed),
+    });
     this.#renewBefore(token);
   }
 
-  /** @param {{code: number, reason: string}} closed */
+  /** @param {number} index @param {string} token @param {import("./roads/socket.js").Ears} ears */
+  #lead(index, token, ears) {
+    const { gateway, api = gateway, open = (url, protocol) => new WebSocket(url, protocol) } = this.#options;
+    return ROADS[index]({ gateway, api, token, inbox: this.inbox, open }, ears);
+  }
+
+  /** @param {{code: number, reason: string}} closed 1005: it was not even tried */
   #away(closed) {
+    if (!this.#heard && closed.code === 1006) this.#choice.missed();
     this.#drop();
     if (NEEDS_TOKEN.has(closed.code)) this.#refusals += 1;
     if (NEEDS_FIX.has(closed.code) || (NEEDS_TOKEN.has(closed.code) && !this.#mayRenew())) {
@@ -164,6 +182,38 @@ export class InboxClient extends EventTarget {
     this.#timers.retry = setTimeout(() => void this.#open(), pause(this.#failures, closed));
   }
 
+  /** Now and then, on another road than the best: does a better one answer by now? */
+  async #seekBetter() {
+    const attempt = this.#attempt;
+    for (let index = 0; index < this.#choice.index; index += 1) {
+      const answers = await this.#answers(index);
+      if (attempt !== this.#attempt) return;
+      if (answers) {
+        this.#choice.take(index);
+        this.#drop();
+        void this.#open();
+        return;
+      }
+    }
+    this.#timers.better = setTimeout(() => void this.#seekBetter(), BETTER_MS);
+  }
+
+  /** @param {number} index @returns {Promise<boolean>} */
+  async #answers(index) {
+    const token = await this.token().catch(() => null);
+    if (token === null) return false;
+    return new Promise((resolve) => {
+      const end = (/** @type {boolean} */ answers) => {
+        clearTimeout(timer);
+        resolve(answers);
+        // A road may end before it is known here.
+        queueMicrotask(() => road.close());
+      };
+      const timer = setTimeout(() => end(false), FIRST_WORD_MS);
+      const road = this.#lead(index, token, { hear: () => end(true), lost: () => end(false) });
+    });
+  }
+
   /** A function may give a better token the next time; not after a second refusal. */
   #mayRenew() {
     return typeof this.#options.token === "function" && this.#refusals < 2;
@@ -171,21 +221,12 @@ export class InboxClient extends EventTarget {
 
   #drop() {
     this.#attempt += 1;
+    this.#synced = false;
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
-    this.#timers = { retry: undefined, ping: undefined, dead: undefined, renew: undefined };
-    const socket = this.#socket;
-    this.#socket = null;
-    socket?.close();
-  }
-
-  /** A browser cannot see WebSocket's own pings, so a connection that died silently is found by asking. */
-  #listenForSilence() {
-    clearTimeout(this.#timers.dead);
-    clearTimeout(this.#timers.ping);
-    this.#timers.ping = setTimeout(() => {
-      this.#send({ type: "ping" });
-      this.#timers.dead = setTimeout(() => this.#away({ code: 1006, reason: "" }), SILENCE_MS);
-    }, PING_MS);
+    this.#timers = { retry: undefined, first: undefined, better: undefined, renew: undefined };
+    const road = this.#road;
+    this.#road = null;
+    road?.close();
   }
 
   /** @param {string} token */
@@ -201,7 +242,7 @@ export class InboxClient extends EventTarget {
   async #renew() {
     try {
       const token = await this.token();
-      this.#send({ type: "auth", token, cursor: null });
+      this.#road?.renew(token);
       this.#renewBefore(token);
     } catch {
       // The gateway closes the socket when the old one ends, and the next attempt asks again.
@@ -212,7 +253,9 @@ export class InboxClient extends EventTarget {
 
   /** @param {any} frame */
   #take(frame) {
-    this.#listenForSilence();
+    clearTimeout(this.#timers.first);
+    this.#heard = true;
+    this.#choice.heard();
     const news = this.inbox.take(frame);
     if (news.kind === "reset") this.#waiting = []; // it was about items that are no more
     if (news.kind === "synced" && !this.#synced) this.#live();
@@ -225,7 +268,8 @@ export class InboxClient extends EventTarget {
     this.#synced = true;
     this.#failures = this.#refusals = 0;
     this.#become("live");
-    for (const frame of this.#waiting.splice(0)) this.#send(frame);
+    if (this.#choice.index) this.#timers.better = setTimeout(() => void this.#seekBetter(), BETTER_MS);
+    for (const frame of this.#waiting.splice(0)) this.#road?.ask(frame);
   }
 
   /** @param {State} state */

@@ -36,6 +36,8 @@ export class Inbox {
   constructor() {
     /** @type {Map<number, Item>} */
     this.items = new Map();
+    /** Archived ones that were fetched; those that the gateway told of are among the items. @type {Map<number, Item>} */
+    this.shelf = new Map();
     /** The last seq seen: what to come back with. @type {number | null} */
     this.cursor = null;
     /** The exact number of unread items, of the highest version heard. */
@@ -47,6 +49,12 @@ export class Inbox {
   /** Newest first, without those archived. @returns {Item[]} */
   list() {
     return [...this.items.values()].filter((item) => !item.archived_at).sort((a, b) => b.seq - a.seq);
+  }
+
+  /** Newest first, as far as they were told of or fetched. @returns {Item[]} */
+  archived() {
+    const known = new Map([...this.shelf, ...this.items]);
+    return [...known.values()].filter((item) => item.archived_at).sort((a, b) => b.seq - a.seq);
   }
 
   /** @param {any} frame @returns {News} */
@@ -78,6 +86,11 @@ export class Inbox {
     return fresh.length;
   }
 
+  /** Archived items that were fetched. @param {Item[]} items */
+  keep(items) {
+    for (const item of items) if (!this.items.has(item.seq)) this.shelf.set(item.seq, { ...item });
+  }
+
   /** A count with a lower version is an old one. @param {{unread: number, version: number}} told */
   count(told) {
     if (told.version < this.version) return;
@@ -87,6 +100,7 @@ export class Inbox {
 
   forget() {
     this.items.clear();
+    this.shelf.clear();
     this.cursor = null;
     this.version = -1;
     this.unread = 0;
@@ -110,13 +124,20 @@ export class Inbox {
     return known ? { kind: "marks" } : { kind: "item", item };
   }
 
+  /** Back among the items, if those are known from there on; otherwise a page of older ones brings it. @param {Item} item */
+  #unshelve(item) {
+    if (!this.shelf.delete(item.seq) || item.seq < Math.min(...this.items.keys())) return;
+    this.items.set(item.seq, item);
+  }
+
   /** @param {any} frame */
   #mark(frame) {
     const now = new Date().toISOString();
     for (const [list, field, set] of MARKS) {
       for (const seq of frame[list] ?? []) {
-        const item = this.items.get(seq);
+        const item = this.items.get(seq) ?? this.shelf.get(seq);
         if (item) item[field] = set ? (item[field] ?? now) : null;
+        if (item && !item.archived_at) this.#unshelve(item);
       }
     }
   }
@@ -138,10 +159,23 @@ export function pause(failures, closed) {
 
 /** When a JWT expires, in milliseconds since 1970; null where it cannot be read. @param {string} token */
 export function expiry(token) {
+  const { exp } = claims(token);
+  return typeof exp === "number" ? exp * 1000 : null;
+}
+
+/** Whose a JWT is; null where it cannot be read. @param {string} token */
+export function subject(token) {
+  const { sub } = claims(token);
+  return typeof sub === "string" ? sub : null;
+}
+
+/** @param {string} token @returns {Record<string, unknown>} */
+function claims(token) {
   try {
-    const claims = JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")));
-    return typeof claims.exp === "number" ? claims.exp * 1000 : null;
+    const bytes = atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
+    const told = JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (byte) => byte.charCodeAt(0))));
+    return told && typeof told === "object" ? told : {};
   } catch {
-    return null;
+    return {};
   }
 }

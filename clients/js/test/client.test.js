@@ -13,12 +13,27 @@ test("a connection that never says a word is given up", async () => {
   client.connect();
   await turn();
   opened[0].onopen();
-  mock.timers.tick(25_000); // it asks
-  mock.timers.tick(10_000); // and nobody answers
+  mock.timers.tick(15_000);
   assert.equal(client.state, "waiting");
   mock.timers.tick(1_000);
   await turn();
   assert.equal(opened.length, 2);
+  client.close();
+  mock.timers.reset();
+});
+
+test("a connection that falls silent is given up", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  const sent = [];
+  const socket = { readyState: 1, send: (text) => sent.push(JSON.parse(text).type), close() {} };
+  const client = new InboxClient({ gateway: "http://localhost", token: "t", open: () => socket });
+  client.connect();
+  await turn();
+  socket.onmessage({ data: JSON.stringify({ type: "synced", unread: 0, version: 1, last_seq: 0 }) });
+  mock.timers.tick(25_000); // it asks
+  assert.deepEqual([client.state, sent], ["live", ["ping"]]);
+  mock.timers.tick(10_000); // and nobody answers
+  assert.equal(client.state, "waiting");
   client.close();
   mock.timers.reset();
 });

@@ -80,3 +80,17 @@ test("when a token expires", () => {
   assert.equal(expiry(token({ exp: 5, sub: "ä?>" })), 5000);
   for (const odd of ["", "a.b", token({}), token({ exp: "x" })]) assert.equal(expiry(odd), null);
 });
+
+test("what is taken out of the archive is where it belongs, if its neighbours are known", () => {
+  const inbox = new Inbox();
+  const shelved = (seq) => item(seq, 0, 1, { archived_at: "2026-01-02T00:00:00Z" });
+  inbox.add([item(8, 0, 1), shelved(9)]);
+  inbox.keep([shelved(9), shelved(10), shelved(3)]);
+  assert.deepEqual(inbox.archived().map(({ seq }) => seq), [10, 9, 3]);
+  inbox.take({ type: "changed", unarchived: [3, 9, 10], unread: 0, version: 2 });
+  assert.deepEqual(inbox.archived(), []);
+  assert.deepEqual(inbox.list().map(({ seq }) => seq), [10, 9, 8]);
+  inbox.keep([shelved(2)]);
+  inbox.forget();
+  assert.deepEqual(inbox.archived(), []);
+});

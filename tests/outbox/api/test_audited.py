@@ -12,6 +12,7 @@ import pytest
 from db.pool import Connection, Pool
 from outbox.api.app import create_app
 from outbox.api.contract import Endpoint
+from outbox.audit import pseudonym
 from outbox.probes import Health
 from outbox.settings import Settings
 from outbox.tokens import Scope, issue
@@ -47,6 +48,8 @@ def after(first: Drive, then: Drive) -> Drive:
 
 
 ADD_CHANNEL = call("POST", "/v1/channels", {"name": "hooks"})
+RECIPIENT, ANN = "/v1/recipients/{user_id:path}", "/v1/recipients/ann@example.org"
+PUT_ANN = call("PUT", ANN, {"email": "ann@example.org"})
 PUBLISH = call("PUT", WELCOME, SOURCES)
 DRIVES: dict[tuple[str, str], tuple[str, Drive]] = {
     ("POST", "/v1/channels"): ("channel.add", ADD_CHANNEL),
@@ -84,6 +87,13 @@ DRIVES: dict[tuple[str, str], tuple[str, Drive]] = {
         call("POST", "/v1/suppressions:remove", ADDRESS),
     ),
     ("POST", "/v1/erasures"): ("user.erase", call("POST", "/v1/erasures", {"user_id": "u-1"})),
+    ("GET", "/v1/users/{user_id:path}/export"): (
+        "user.export",
+        call("GET", "/v1/users/ann@example.org/export"),
+    ),
+    ("PUT", RECIPIENT): ("recipient.put", PUT_ANN),
+    ("PATCH", RECIPIENT): ("recipient.change", after(PUT_ANN, call("PATCH", ANN, {"locale": "de"}))),
+    ("DELETE", RECIPIENT): ("recipient.remove", after(PUT_ANN, call("DELETE", ANN))),
     ("POST", "/v1/api-keys"): (
         "key.make",
         call("POST", "/v1/api-keys", {"name": "k", "scopes": ["producer"]}),
@@ -114,6 +124,31 @@ async def test_each_act_leaves_one_entry_that_names_it(
         assert [tuple(row)[:2] for row in found] == [("ops", "token")], route
         assert found[0]["request_id"] == answer.headers["x-request-id"]
         assert "ann@example.org" not in str([json.loads(row["detail"]) for row in found]).lower()
+
+
+async def test_of_a_recipient_it_tells_what_was_changed_and_of_whom_only_to_who_knows_them(
+    admin_api: httpx.AsyncClient, settings: Settings
+) -> None:
+    await admin_api.put(ANN, json={"email": "ann@example.org", "locale": "de"})
+    await admin_api.patch(ANN, json={"locale": "de", "time_zone": "Europe/Vienna"})
+    await admin_api.delete(ANN)
+    target = pseudonym(settings, "ann@example.org")
+    found = (await admin_api.get(f"/v1/audit-log?target={target}")).json()["audit_log"]
+    assert [(each["action"], each["detail"]["changed"]) for each in found] == [
+        ("recipient.remove", ["email", "locale", "time_zone"]),
+        ("recipient.change", ["time_zone"]),
+        ("recipient.put", ["email", "locale"]),
+    ]
+
+
+async def test_what_producers_and_people_do_themselves_is_no_administrator_s_act(
+    api: httpx.AsyncClient, settings: Settings, admin: Connection
+) -> None:
+    assert (await api.put(ANN, json={"locale": "de"})).status_code == 201
+    own = issue(settings, "ann@example.org", Scope.USER, timedelta(minutes=5))
+    exported = await api.get("/v1/users/ann@example.org/export", headers={"Authorization": f"Bearer {own}"})
+    assert exported.status_code == 200
+    assert not await admin.fetchval("SELECT count(*) FROM notify.audit_log")
 
 
 def test_every_route_that_acts_has_a_drive(settings: Settings, pool: Pool) -> None:

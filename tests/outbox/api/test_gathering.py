@@ -78,6 +78,11 @@ def kinds(results: list[Accepted | BaseException]) -> list[str]:
     return [result.kind if isinstance(result, ProblemError) else type(result).__name__ for result in results]
 
 
+def one_commit_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering_of, "FLUSHERS", 1)
+    monkeypatch.setattr(gathering_of, "FEW", 1)
+
+
 async def test_what_comes_at_once_is_one_commit_in_its_order(gathering: Gathering, admin: Connection) -> None:
     found = await all_of(gathering, *(one(user_id=f"u-{number}") for number in range(50)))
     rows = await admin.fetch("SELECT notification_id, user_id, origin FROM notify.outbox ORDER BY id")
@@ -90,7 +95,7 @@ async def test_what_comes_at_once_is_one_commit_in_its_order(gathering: Gatherin
 async def test_what_comes_while_commits_run_goes_into_the_next(
     gathering: Gathering, admin: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering_of, "FLUSHERS", 1)
+    one_commit_at_a_time(monkeypatch)
     async with locked(admin) as waiting:
         first = asyncio.create_task(gathering.accept(one()))
         await waiting(1)
@@ -106,11 +111,38 @@ async def gathered(gathering: Gathering, number: int) -> bool:
     return len(gathering.waiting) == number
 
 
+async def test_few_requests_do_not_wait_for_each_others_commits(
+    gathering: Gathering, admin: Connection
+) -> None:
+    """Four clients had two commits, so each waited for another's and then for its own."""
+    async with locked(admin) as waiting:
+        requests = []
+        for number in range(1, gathering_of.FEW + 1):
+            requests.append(asyncio.create_task(gathering.accept(one())))
+            await waiting(number)
+        requests.append(asyncio.create_task(gathering.accept(one())))
+        await until(lambda: gathered(gathering, 1))
+    await asyncio.gather(*requests)
+    assert await admin.fetchval(COMMITS) == gathering_of.FEW + 1
+
+
+async def test_many_requests_share_two_commits(gathering: Gathering, admin: Connection) -> None:
+    async with locked(admin) as waiting:
+        requests = [asyncio.create_task(gathering.accept(one())) for _ in range(10)]
+        await waiting(1)
+        requests.append(asyncio.create_task(gathering.accept(one())))
+        await waiting(2)
+        requests += [asyncio.create_task(gathering.accept(one())) for _ in range(10)]
+        await until(lambda: gathered(gathering, 10))
+    await asyncio.gather(*requests)
+    assert await admin.fetchval(COMMITS) == 3
+
+
 async def test_a_batch_has_its_bounds(
     gathering: Gathering, admin: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gathering_of, "ROWS", 10)
-    monkeypatch.setattr(gathering_of, "FLUSHERS", 1)
+    one_commit_at_a_time(monkeypatch)
     await all_of(gathering, *[one()] * 25)
     assert await admin.fetchval(COMMITS) == 3
 
@@ -230,7 +262,7 @@ async def test_too_many_that_wait_are_told_to_come_back(
     gathering: Gathering, admin: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gathering_of, "WAITING", 5)
-    monkeypatch.setattr(gathering_of, "FLUSHERS", 1)
+    one_commit_at_a_time(monkeypatch)
     async with locked(admin) as waiting:
         first = asyncio.create_task(gathering.accept(one()))
         await waiting(1)
@@ -247,7 +279,7 @@ async def test_too_many_that_wait_are_told_to_come_back(
 async def test_a_caller_that_gives_up_before_its_commit_is_left_out(
     gathering: Gathering, admin: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering_of, "FLUSHERS", 1)
+    one_commit_at_a_time(monkeypatch)
     async with locked(admin) as waiting:
         first = asyncio.create_task(gathering.accept(one(user_id="under way")))
         await waiting(1)
@@ -309,7 +341,7 @@ async def test_a_connection_that_ends_between_two_commits_costs_nobody_anything(
         conn.terminate()
         return found
 
-    monkeypatch.setattr(gathering_of, "FLUSHERS", 1)
+    one_commit_at_a_time(monkeypatch)
     monkeypatch.setattr(gathering_of, "ROWS", 1)
     monkeypatch.setattr(intake, "accept", once)
     assert kinds(await all_of(gathering, *[one()] * 3)) == ["Accepted"] * 3
@@ -319,13 +351,15 @@ async def test_a_connection_that_ends_between_two_commits_costs_nobody_anything(
 async def test_a_connection_that_is_not_to_be_had_costs_nobody_anything_while_there_is_another(
     database: Database, admin: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering_of, "ACQUIRE_SECONDS", 0.05)
     pool = await open_pool(database.app, name="small", size=1)
+    async with pool.acquire():
+        pass  # to connect may take longer than that
     gathering = Gathering(pool)
     with structlog.testing.capture_logs() as logged:
         async with locked(admin) as waiting:
             first = asyncio.create_task(gathering.accept(one()))
             await waiting(1)
+            monkeypatch.setattr(gathering_of, "ACQUIRE_SECONDS", 0.05)
             others = [asyncio.create_task(gathering.accept(one())) for _ in range(5)]
             await until(lambda: told_of(logged, "api.no_connection"))
         assert kinds(await asyncio.gather(first, *others, return_exceptions=True)) == ["Accepted"] * 6

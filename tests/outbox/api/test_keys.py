@@ -320,6 +320,49 @@ async def test_what_is_outside_of_its_limits_is_not_there_for_a_key(
     assert [row[0] for row in rows] == [False, True, True]
 
 
+async def test_a_limited_key_s_dedup_keys_are_its_own(
+    admin_api: httpx.AsyncClient, token: str, admin: Connection
+) -> None:
+    """With others' it would learn what they have sent, and could keep them from sending it."""
+    one, other = [bearer((await made(admin_api, NARROW | {"name": name}))["key"]) for name in "ab"]
+    login = ONE | {"event_type": "login", "dedup_key": "login:1"}
+    first = await admin_api.post("/v1/notifications", json=login, headers=bearer(token))
+    seen = {first.json()["id"]}
+    for headers in (one, other):
+        for times in range(2):
+            answer = await admin_api.post(
+                "/v1/notifications", json=ONE, headers=headers | {"Idempotency-Key": "login:1"}
+            )
+            assert answer.status_code == 202
+            assert ("idempotent-replayed" in answer.headers) is (times == 1)
+            seen.add(answer.json()["id"])
+        again = {"notifications": [ONE | {"dedup_key": "login:1"}, ONE | {"dedup_key": "login:2"}]}
+        batch = (await admin_api.post("/v1/notifications:batch", json=again, headers=headers)).json()
+        assert [each["replayed"] for each in batch["notifications"]] == [True, False]
+        shown = await admin_api.get(f"/v1/notifications/{answer.json()['id']}", headers=headers)
+        assert shown.json()["dedup_key"] == "login:1"
+    assert len(seen) == 3
+    await admin_api.post("/v1/notifications", json=ONE | {"dedup_key": "soon"}, headers=one)
+    later = await admin_api.post("/v1/notifications", json=ONE | {"dedup_key": "soon"}, headers=bearer(token))
+    assert "idempotent-replayed" not in later.headers
+    assert await admin.fetchval("SELECT count(*) FROM notify.notifications WHERE dedup_key = 'soon'") == 1
+
+
+async def test_a_limited_key_s_dedup_key_leaves_room_for_whose_it_is(admin_api: httpx.AsyncClient) -> None:
+    headers = bearer((await made(admin_api, NARROW))["key"])
+    room = 255 - len("key:123456789012/")
+    fits = await admin_api.post("/v1/notifications", json=ONE | {"dedup_key": "x" * room}, headers=headers)
+    assert fits.status_code == 202
+    long = ONE | {"dedup_key": "x" * (room + 1)}
+    one = await admin_api.post("/v1/notifications", json=long, headers=headers)
+    many = await admin_api.post(
+        "/v1/notifications:batch", json={"notifications": [ONE, long]}, headers=headers
+    )
+    rule = f"must be at most {room} characters of a key with limits"
+    assert problem(one, 422, "invalid-notification") == [("dedup_key", rule)]
+    assert problem(many, 422, "invalid-notification") == [("notifications.1.dedup_key", rule)]
+
+
 async def test_every_act_on_a_key_is_in_the_audit_log(
     admin_api: httpx.AsyncClient, settings: Settings
 ) -> None:

@@ -61,7 +61,7 @@ async def test_it_takes_a_notification_and_tells_of_it(
 async def test_its_probes_tell_of_postgres(running: tuple[httpx.AsyncClient, Stop]) -> None:
     client, _ = running
     ready = await client.get("/readyz")
-    assert (ready.status_code, ready.json()["checks"]) == (200, {"postgres": "ok"})
+    assert (ready.status_code, ready.json()["checks"]) == (200, {"postgres": "ok", "stopping": "ok"})
     assert "outbox_api_requests_total" in (await client.get("/metrics")).text
 
 
@@ -85,6 +85,20 @@ async def test_a_request_under_way_is_finished_when_it_stops(
     answer = await request
     assert answer.status_code == 202
     assert await admin.fetchval("SELECT id::text FROM notify.notifications") == answer.json()["id"]
+
+
+async def test_before_it_stops_it_says_so_and_goes_on_and_lets_connections_end(
+    running: tuple[httpx.AsyncClient, Stop],
+) -> None:
+    """A client that keeps connections would else send its next request down one that is being closed."""
+    client, stop = running
+    before = await client.post("/v1/notifications", json=ONE)
+    assert "connection" not in before.headers
+    stop.announce()
+    told = await client.get("/readyz")
+    assert (told.status_code, told.json()["checks"]["stopping"]) == (503, "the process is about to stop")
+    after = await client.post("/v1/notifications", json=ONE)
+    assert (after.status_code, after.headers["connection"]) == (202, "close")
 
 
 async def until_waiting(admin: Connection) -> None:

@@ -12,7 +12,7 @@ import pytest
 import redis.asyncio as aioredis
 import structlog
 
-from db.pool import Pool
+from db.pool import Connection, Pool
 from outbox import rates
 from outbox.api import quotas
 from outbox.api.app import create_app
@@ -132,6 +132,51 @@ async def test_a_key_has_a_rate_of_its_own(settings: Settings, pool: Pool, redis
         first, second = [await api.get(MISSING, headers=headers) for _ in range(2)]
     assert (first.status_code, second.status_code) == (404, 429)
     assert first.headers["ratelimit-policy"] == '"key";q=1;w=3600'
+
+
+def of(number: int) -> dict[str, Any]:
+    return {"notifications": [{"event_type": "order.paid", "user_id": "u-1"}] * number}
+
+
+async def test_a_batch_counts_as_many_as_it_holds(
+    settings: Settings, pool: Pool, redis: aioredis.Redis, admin: Connection
+) -> None:
+    """Else a thousandth of the requests would do for whoever sends batches."""
+    async with process(settings, pool, rate_producer="10/hour") as api:
+        told = []
+        for number, expected in ((6, 202), (5, 429), (3, 202), (1, 429)):
+            answer = await api.post("/v1/notifications:batch", json=of(number))
+            assert answer.status_code == expected, answer.text
+            assert len(answer.headers.get_list("ratelimit")) == 1
+            told.append(answer.headers["ratelimit"].partition(";t=")[0])
+        assert answer.headers["retry-after"]
+    # A refused one was a request all the same, and no more.
+    assert told == [f'"producer";r={left}' for left in (4, 3, 0, 0)]
+    assert await admin.fetchval("SELECT count(*) FROM notify.notifications") == 9
+
+
+async def test_a_batch_that_no_time_would_let_pass_is_told_how_long_it_may_be(
+    settings: Settings, pool: Pool, redis: aioredis.Redis
+) -> None:
+    async with process(settings, pool, rate_producer="3/hour") as api:
+        answer = await api.post("/v1/notifications:batch", json=of(4))
+    [(field, rule)] = problem(answer, 422, "invalid-notification")
+    assert (field, rule) == ("notifications", "must be at most 3 at once: no more pass in 3600 s")
+
+
+async def test_batches_of_several_processes_take_no_more_than_there_is(
+    settings: Settings, pool: Pool, redis: aioredis.Redis, admin: Connection
+) -> None:
+    async with (
+        process(settings, pool, rate_producer="1000/hour") as one,
+        process(settings, pool, rate_producer="1000/hour") as two,
+    ):
+        asked = [api.post("/v1/notifications:batch", json=of(30)) for _ in range(30) for api in (one, two)]
+        codes = [answer.status_code for answer in await asyncio.gather(*asked)]
+    assert set(codes) == {202, 429}
+    made: int = await admin.fetchval("SELECT count(*) FROM notify.notifications")
+    assert made == 30 * codes.count(202)
+    assert 900 <= made + codes.count(429) <= 1000
 
 
 async def test_nothing_is_counted_where_nothing_is_set(

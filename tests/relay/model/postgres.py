@@ -365,6 +365,12 @@ class Postgres:
     def xmax_now(self) -> Records:
         return [Record(xmax=self.snapshot().xmax)]
 
+    def passed_over(self) -> Records:
+        top = max((tick.max_id for tick in self.ticks.values()), default=0)
+        last = self.in_order()[-1:]
+        rows = [row for row in self.log for tick in last if row.id > top and tick.snapshot.sees(Xid(row.xid))]
+        return [Record(passed_over=bool(rows))]
+
     def take_lease(self, holder: str, seconds: float) -> Records:
         was, epoch, until = self.lease or (holder, 1, 0.0)
         if was != holder and until >= self.now():

@@ -8,7 +8,7 @@ import { ago, fill } from "./strings.js";
  * @typedef {object} Acts what the list asks for
  * @property {(item: Item, event: Event) => void} select
  * @property {(item: Item) => void} toggle read or unread
- * @property {(item: Item) => void} archive
+ * @property {(item: Item) => void} archive or what else the third button is for
  */
 
 /** @param {Item} item */
@@ -16,9 +16,10 @@ export const titleOf = (item) => text(item.payload.title) || item.event_type;
 
 /** The items as a grid: arrows move between rows and within one, and the list is a single stop for Tab. */
 export class List {
-  /** @param {Acts} acts @param {Strings} strings @param {string} language */
-  constructor(acts, strings, language) {
+  /** @param {Acts} acts @param {Strings} strings @param {string} language @param {{words: string, icon: "archive" | "unarchive"}} third the button's */
+  constructor(acts, strings, language, third = { words: strings.archive, icon: "archive" }) {
     this.acts = acts;
+    this.third = third;
     this.strings = strings;
     this.language = language;
     this.node = h("div", { role: "grid", part: "list", "aria-label": strings.notifications });
@@ -75,7 +76,7 @@ export class List {
         h("time", { class: "time", part: "time", datetime: item.created_at, title: new Date(item.created_at).toLocaleString(this.language) },
           ago(item.created_at, this.language, this.strings.now))));
     const toggle = h("button", { class: "icon toggle", part: "action", type: "button", tabindex: -1 });
-    const archive = h("button", { class: "icon", part: "action", type: "button", tabindex: -1, "aria-label": fill(this.strings.archive, { title }) }, icon("archive"));
+    const archive = h("button", { class: "icon", part: "action", type: "button", tabindex: -1, "aria-label": fill(this.third.words, { title }) }, icon(this.third.icon));
     const row = h("div", { class: "row", role: "row", part: "row" },
       h("div", { class: "cell main", role: "gridcell" }, open),
       h("div", { class: "acts" }, h("div", { role: "gridcell" }, toggle), h("div", { role: "gridcell" }, archive)));

@@ -7,6 +7,7 @@
  */
 import { UserApi } from "../api.js";
 import { InboxClient } from "../client.js";
+import { ArchiveView } from "./archive.js";
 import { List, titleOf } from "./list.js";
 import { Panel, place } from "./panel.js";
 import { PreferencesView } from "./preferences.js";
@@ -60,6 +61,10 @@ export class OutboxInbox extends HTMLElement {
   /** @type {ReturnType<typeof setTimeout> | undefined} takes the last undo away */
   #undoing;
   #starting = false;
+  /** @type {ArchiveView | null} while it is looked at */
+  #shelf = null;
+  /** @type {HTMLElement | null} where the focus goes back to from another view */
+  #opener = null;
 
   /** A JWT, or a function that gives a fresh one; it wins over the attributes. */
   get token() {
@@ -122,8 +127,10 @@ export class OutboxInbox extends HTMLElement {
     this.#shown = PAGE;
     this.client = null;
     if (!token) return this.#render();
-    const client = (this.client = new InboxClient({ gateway: this.getAttribute("gateway") ?? HOME, token }));
-    this.api = new UserApi(this.getAttribute("api") ?? this.getAttribute("gateway") ?? HOME, () => client.token(), () => client.inbox.userId);
+    const gateway = this.getAttribute("gateway") ?? HOME;
+    const api = this.getAttribute("api") ?? gateway;
+    const client = (this.client = new InboxClient({ gateway, api, token }));
+    this.api = new UserApi(api, () => client.token(), () => client.inbox.userId);
     const on = (/** @type {string} */ type, /** @type {(detail: any) => void} */ act) =>
       client.addEventListener(type, (event) => client === this.client && act(/** @type {CustomEvent} */ (event).detail));
     on("change", () => this.#render());
@@ -175,11 +182,13 @@ export class OutboxInbox extends HTMLElement {
 
   #draw() {
     const language = this.closest("[lang]")?.getAttribute("lang") || navigator.language;
-    this.list = new List({ select: (item, event) => this.#select(item, event), toggle: (item) => this.#toggle(item), archive: (item) => this.#archive(item) }, this.words, language);
+    this.#language = language;
+    this.list = new List({ ...this.#acts, archive: (item) => this.#archive(item) }, this.words, language);
     this.panel = new Panel(this.words, this.list.node, {
       readAll: () => this.client?.readAll(),
       older: () => void this.#older(),
       preferences: () => void this.#preferences(),
+      archive: () => void this.#openArchive(),
       back: () => this.#back(),
     });
     const { bell, panel, news } = this.panel;
@@ -211,6 +220,7 @@ export class OutboxInbox extends HTMLElement {
     const { client } = this;
     const items = client?.items ?? [];
     this.list.show(items.slice(0, this.#shown), arriving);
+    this.#shelf?.show();
     this.panel.show({
       unread: this.unread,
       empty: !items.length,
@@ -237,6 +247,12 @@ export class OutboxInbox extends HTMLElement {
   }
 
   // ---- what is done
+
+  #language = "";
+  #acts = {
+    select: (/** @type {Item} */ item, /** @type {Event} */ event) => this.#select(item, event),
+    toggle: (/** @type {Item} */ item) => this.#toggle(item),
+  };
 
   /** A page that routes by itself cancels the event. @param {Item} item @param {Event} event */
   #select(item, event) {
@@ -297,10 +313,8 @@ export class OutboxInbox extends HTMLElement {
     if (!api) return;
     const categories = [{ event_type: "*", label: words.everything }, ...this.categories];
     const channels = (this.getAttribute("channels") ?? "inapp email").split(/\s+/).filter(Boolean);
-    const say = (/** @type {string} */ text, bad = false) => (bad ? this.panel.notice(text, true) : this.panel.say(text));
-    const view = new PreferencesView(api, { channels, categories, strings: words, say });
-    this.panel.turn(view.node);
-    this.panel.back.focus();
+    const view = new PreferencesView(api, { channels, categories, strings: words, say: this.#say });
+    this.#turn(view.node, words.preferences, this.panel.gear);
     try {
       await view.load();
     } catch (error) {
@@ -309,10 +323,30 @@ export class OutboxInbox extends HTMLElement {
     }
   }
 
+  #say = (/** @type {string} */ text, bad = false) => (bad ? this.panel.notice(text, true) : this.panel.say(text));
+
+  /** What was archived, and may be taken out again. */
+  async #openArchive() {
+    const { client, api, words } = this;
+    if (!client || !api) return;
+    const view = new ArchiveView(client, api, { acts: this.#acts, strings: words, language: this.#language, say: this.#say });
+    this.#turn(view.node, words.archiveHeading, this.panel.shelf);
+    this.#shelf = view;
+    await view.load();
+  }
+
+  /** @param {Node} view @param {string} heading @param {HTMLElement} opener */
+  #turn(view, heading, opener) {
+    this.#opener = opener;
+    this.panel.turn(view, heading);
+    this.panel.back.focus();
+  }
+
   #back() {
     const there = !this.panel.wishesBody.hidden;
+    this.#shelf = null;
     this.panel.turn(null);
-    if (there) this.panel.gear.focus();
+    if (there) this.#opener?.focus();
   }
 
   /** Whether nobody objected. @param {string} type @param {object} detail */

@@ -20,7 +20,7 @@ export class Panel {
   /**
    * @param {Strings} strings
    * @param {Node} list
-   * @param {{readAll: () => void, older: () => void, preferences: () => void, back: () => void}} acts
+   * @param {{readAll: () => void, older: () => void, preferences: () => void, archive: () => void, back: () => void}} acts
    */
   constructor(strings, list, acts) {
     this.strings = strings;
@@ -30,6 +30,7 @@ export class Panel {
     this.heading = h("h2", { class: "heading", part: "heading", id: "heading" }, strings.notifications, " ", this.count);
     this.readAll = h("button", { class: "quiet", part: "read-all", type: "button", onclick: acts.readAll }, strings.readAll);
     this.gear = h("button", { class: "icon", type: "button", "aria-label": strings.preferences, title: strings.preferences, onclick: acts.preferences }, icon("sliders"));
+    this.shelf = h("button", { class: "icon", type: "button", "aria-label": strings.archiveHeading, title: strings.archiveHeading, onclick: acts.archive }, icon("archive"));
     this.back = h("button", { class: "icon back", type: "button", "aria-label": strings.back, title: strings.back, onclick: acts.back, hidden: true }, icon("back"));
     this.line = h("div", { class: "notice", part: "notice", hidden: true });
     this.older = h("button", { class: "older", part: "older", type: "button", onclick: acts.older, hidden: true }, strings.older);
@@ -38,7 +39,7 @@ export class Panel {
     this.listBody = h("div", { class: "body" }, list, this.older, this.state, this.bones);
     this.wishesBody = h("div", { class: "body", hidden: true });
     this.panel = h("div", { class: "panel", part: "panel", id: "panel", role: "dialog", "aria-labelledby": "heading", tabindex: -1 },
-      h("div", { class: "head", part: "head" }, this.back, this.heading, this.readAll, this.gear),
+      h("div", { class: "head", part: "head" }, this.back, this.heading, this.readAll, this.shelf, this.gear),
       this.line, this.listBody, this.wishesBody);
     this.news = h("p", { class: "unseen", "aria-live": "polite", role: "status" });
   }
@@ -84,14 +85,14 @@ export class Panel {
     this.bell.classList.add("ring");
   }
 
-  /** @param {Node | null} wishes null: the list again */
-  turn(wishes) {
-    this.listBody.hidden = wishes !== null;
-    this.wishesBody.hidden = wishes === null;
-    this.back.hidden = wishes === null;
-    this.readAll.hidden = this.gear.hidden = wishes !== null;
-    this.heading.replaceChildren(wishes ? this.strings.preferences : this.strings.notifications, " ", wishes ? "" : this.count);
-    this.wishesBody.replaceChildren(...(wishes ? [wishes] : []));
+  /** To another view, or with null to the list again. @param {Node | null} view @param {string} [heading] */
+  turn(view, heading = this.strings.notifications) {
+    this.listBody.hidden = view !== null;
+    this.wishesBody.hidden = view === null;
+    this.back.hidden = view === null;
+    this.readAll.hidden = this.shelf.hidden = this.gear.hidden = view !== null;
+    this.heading.replaceChildren(heading, " ", view ? "" : this.count);
+    this.wishesBody.replaceChildren(...(view ? [view] : []));
   }
 
   /** @param {string} state @param {boolean} everLive @param {string} reason */

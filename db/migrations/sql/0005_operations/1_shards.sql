@@ -24,7 +24,15 @@ CREATE TABLE notify.placements (
 ALTER TABLE notify.relay_ticks ADD COLUMN placement integer;
 ALTER TABLE notify.relay_ticks ADD CONSTRAINT relay_ticks_placement
   FOREIGN KEY (placement) REFERENCES notify.placements NOT VALID;
-CREATE INDEX relay_ticks_placement ON notify.relay_ticks (placement) WHERE placement IS NOT NULL;
+
+-- Few ticks are indexed at once; many are left to `outbox migrate`, so that no relay waits (db/migrations/beside.sql).
+DO $$
+BEGIN
+  IF pg_table_size('notify.relay_ticks') <= 32 * 1024 * 1024 THEN
+    CREATE INDEX relay_ticks_placement ON notify.relay_ticks (placement) WHERE placement IS NOT NULL;
+  END IF;
+END
+$$;
 
 -- Which of so many shards a user's rows go into. A tick never leaves its cluster (a dump begins ticks anew), and there
 -- this hash stays what it is: Postgres' own hash partitions rest on it, pg_upgrade included.

@@ -1,0 +1,1 @@
+"""`outbox doctor`: looks at everything an installation stands on and says what to do. It changes nothing."""

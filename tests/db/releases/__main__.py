@@ -1,0 +1,3 @@
+from tests.db.releases import freeze
+
+print(freeze())

@@ -1,0 +1,1 @@
+"""Rules, alerts, dashboard and runbook: each by its own tool, and all of them by each other."""

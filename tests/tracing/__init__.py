@@ -1,0 +1,1 @@
+"""Traces across processes, on a collector that speaks OTLP over HTTP."""
