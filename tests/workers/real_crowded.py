@@ -1,4 +1,8 @@
-"""A real receiver that serves a few at a time: a lane comes to give it about as many, over the whole road."""
+"""A real receiver that serves a few at a time: a lane comes to give it about as many, over the whole road.
+
+It is timed, so it is no part of `make test`: run pytest tests/workers/real_crowded.py. test_concurrency.py has the same
+with a time of its own.
+"""
 
 import asyncio
 import json
