@@ -1,9 +1,11 @@
 """LISTEN through a real PgBouncer: in session mode it passes, in transaction mode it does not, and the doctor knows."""
 
 import asyncio
+import itertools
 import os
 import pwd
 import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -49,7 +51,7 @@ async def pgbouncer(database: Database, mode: str, folder: Path) -> AsyncIterato
             listen=listen, mode=mode, folder=folder,
         )
     )  # fmt: skip
-    for path in [*folder.parents][:2]:
+    for path in itertools.takewhile(lambda path: path != Path(tempfile.gettempdir()), folder.parents):
         path.chmod(0o755)  # it does not run as root
     words = [program, str(config)]
     if os.geteuid() == 0:
