@@ -1,17 +1,16 @@
 """What ends on a date: API keys, and the certificates that people outside are shown. And the keys of tokens' issuer."""
 
 import asyncio
-import ssl
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import httpx
 from asyncpg import Record
-from cryptography import x509
 
 from db import doctor as sql
+from outbox.certificates import Endpoint, ends_at
 from outbox.doctor.desk import Area, Check, Desk
 from outbox.doctor.finding import Finding, fail, ok, warn
 from outbox.doctor.words import span
@@ -56,26 +55,13 @@ async def certificates(desk: Desk) -> list[Shown]:
 
 async def shown(setting: str, url: str) -> Shown:
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or 443
+    where = Endpoint(parts.hostname or "", parts.port or 443)
+    place = f"{where.host}:{where.port}"
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            certificate = await presented(host, port)
-    except (OSError, ssl.SSLError, ValueError) as error:
-        return Shown(setting, f"{host}:{port}", None, str(error) or "no answer in time")
-    left = certificate.not_valid_after_utc - datetime.now(UTC)
-    return Shown(setting, f"{host}:{port}", left.total_seconds())
-
-
-async def presented(host: str, port: int) -> x509.Certificate:
-    """Whatever it is: that it is trusted is the browsers' business, that it ends is ours."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
-    try:
-        der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        return x509.load_der_x509_certificate(der)
-    finally:
-        writer.close()
+        at = await ends_at(where, ANSWER_SECONDS)
+    except (OSError, ValueError) as error:
+        return Shown(setting, place, None, str(error) or "no answer in time")
+    return Shown(setting, place, at - time.time() if at is not None else None)
 
 
 def judge_certificates(found: Sequence[Shown]) -> Iterator[Finding]:
