@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from bench.servers import Database, Servers
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 
 ROOT = Path(__file__).parent.parent
 OUTBOX = [sys.executable, "-m", "outbox.cli"]
@@ -115,7 +115,7 @@ async def service(
     name: str, *command: str, servers: Servers, database: Database, **more: str
 ) -> AsyncIterator["Service"]:
     """`outbox <command>`, not necessarily ready yet, with its probes on a port of its own."""
-    port = ephemeral()
+    port = any_free()
     ports = dict.fromkeys(
         ("OUTBOX_RELAY_PORT", "OUTBOX_WORKER_PORT", "OUTBOX_GATEWAY_PORT", "OUTBOX_API_PORT"), str(port)
     )

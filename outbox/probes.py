@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from outbox import supervised
+from outbox.errors import OutboxError
 from outbox.service import Stop
 
 # None when all is well, otherwise what is wrong, in a sentence for the operator.
@@ -58,6 +59,10 @@ async def metrics(_: Request) -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
+class ListenError(OutboxError):
+    """The address cannot be listened on."""
+
+
 class Server(uvicorn.Server):
     """uvicorn without its own signal handling: the process has one (outbox.service.run)."""
 
@@ -66,7 +71,13 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """Raises ListenError; uvicorn has logged why, and would leave by SystemExit, through a running loop."""
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            raise ListenError(
+                f"cannot listen on {self.config.host}:{self.config.port}; the line before says why"
+            ) from None
         supervised.tell(supervised.READY)
 
 

@@ -71,7 +71,9 @@ async def run_loop(name: str, step: Step, wake: asyncio.Event, stop: Stop) -> No
         try:
             pause = await step()
             failures = 0
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if asked_to_end(error):
+                raise
             failures += 1
             FAILURES.labels(name).inc()
             pause = backoff(failures)
@@ -80,6 +82,13 @@ async def run_loop(name: str, step: Step, wake: asyncio.Event, stop: Stop) -> No
             )
         if pause > 0:
             await wait(wake, pause)
+
+
+def asked_to_end(error: BaseException) -> bool:
+    """Whether it is a cancellation of this task, and not one that came out of a future it waited for: a library's own
+    must not end a loop in silence."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def describe(error: BaseException) -> str:

@@ -15,6 +15,7 @@ import redis.asyncio as aioredis
 import structlog
 
 from db.pool import Connection, Pool, open_pool
+from outbox.local import ports
 from outbox.nodes import Nodes, is_cluster, seeds, url_of
 from outbox.settings import Settings
 from tests import servers
@@ -52,10 +53,23 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if config.option.collectonly:
         return
+    ports.RANGE = ports_of(worker_number())
     if not hasattr(config, "workerinput"):
         config.add_cleanup(servers.start())
     if servers.wants_cluster():  # each process has its own, as a cluster has no databases to tell apart
         config.add_cleanup(servers.start_cluster())
+
+
+def worker_number() -> int:
+    """Which of xdist's processes this is; 0 without it."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
+def ports_of(number: int, each: int = 1_500) -> range:
+    """Each process's own, below those that embedded servers choose from: a port is looked for some time before a
+    server takes it, and tests side by side must not find the same one."""
+    first = 8_000 + number % 8 * each
+    return range(first, first + each)
 
 
 @pytest.fixture
@@ -114,8 +128,7 @@ def redis_url() -> str:
     and is this process's own as a whole."""
     if is_cluster(os.environ[servers.REDIS_URL]):
         return os.environ[servers.REDIS_URL]
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 15 + 1
-    return servers.in_database(os.environ[servers.REDIS_URL], str(number))
+    return servers.in_database(os.environ[servers.REDIS_URL], str(worker_number() % 15 + 1))
 
 
 @pytest.fixture

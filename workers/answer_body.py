@@ -21,14 +21,14 @@ LOST = (
 )
 
 
-async def beginning(chunks: AsyncIterable[bytes]) -> bytes:
+async def beginning(chunks: AsyncIterable[bytes], most: int = BODY_BYTES) -> bytes:
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in chunks:
                 body += chunk
-                if len(body) >= BODY_BYTES:
+                if len(body) >= most:
                     break
     except LOST:
         pass
-    return bytes(body[:BODY_BYTES])
+    return bytes(body[:most])

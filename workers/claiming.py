@@ -131,6 +131,6 @@ def broken(job: Job, error: Exception) -> Settlement:
     return retry(job, "internal", fault(error), AGAIN_SECONDS)
 
 
-def fault(error: Exception) -> str:
+def fault(error: BaseException) -> str:
     """For the timeline: its kind alone, for its words may hold anything."""
     return f"the worker failed: {type(error).__name__}"

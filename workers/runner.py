@@ -14,7 +14,7 @@ from uuid import UUID
 
 from db.delivery import Settlement
 from outbox.log import get
-from outbox.service import Stop, describe, run_loop
+from outbox.service import Stop, asked_to_end, describe, run_loop
 from workers import metrics, traced
 from workers.admission import Admitted
 from workers.claiming import OUTAGES, Claiming, Lane, broken, fault
@@ -218,7 +218,9 @@ class Runner:
             return LeaseShort()
         try:
             return await self.channel.attempt(job)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if asked_to_end(error):
+                raise
             log.error(
                 "worker.attempt_failed", channel=self.channel.name, error=describe(error), exc_info=True
             )

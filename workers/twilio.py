@@ -1,11 +1,11 @@
 """Twilio as a provider (https://www.twilio.com/docs/messaging/api/message-resource), by its own client library.
 
-Twilio takes no idempotency key, so whether a request left is known to the letter: aiohttp says when the headers are
-sent. From then on silence means that the message may be on its way; Twilio can be asked about it (`ask`).
+Twilio takes no idempotency key, so whether a request left is known to the letter: httpx says when its body begins.
+From then on silence means that the message may be on its way; Twilio can be asked about it (`ask`).
 """
 
+import asyncio
 import logging
-import ssl
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -13,22 +13,24 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import aiohttp
+import httpx
 from twilio.base.exceptions import TwilioException, TwilioRestException, TwilioServiceException
-from twilio.http.async_http_client import AsyncTwilioHttpClient
+from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
 from db.sms import UNSUBSCRIBED
-from outbox.service import describe
 from outbox.twilio import ERRORS, Account, Kind, told
-from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Throttled, Transient, Unknown, clean
+from workers import http_exchange
+from workers.answer_body import beginning
+from workers.outcome import Delivered, Outcome, Permanent, RecipientGone, Throttled, Transient, Unknown
 
 # It logs whole requests, numbers and texts in them.
 SILENT = logging.getLogger("workers.twilio.silent")
 SILENT.disabled = True
-# RuntimeError: uvloop finds a descriptor still taken by a connection that aiohttp has given up (uvloop#653).
-UNREACHED = (aiohttp.ClientError, OSError, TimeoutError, RuntimeError)
+CONNECTIONS = 100
+MOST_BYTES = 1024 * 1024  # a list of messages is longer than other answers
+UNREACHED = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, TimeoutError)
 UNREADABLE = (ValueError, TypeError, AttributeError, KeyError)
 LISTED = 100
 SKEW = timedelta(minutes=5)  # between Twilio's clock and ours
@@ -48,40 +50,41 @@ class Text:
 
 
 @dataclass(slots=True)
-class Flight:
+class Flight(http_exchange.Progress):
     """One request: whether it left, and what headers came back."""
 
-    left: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 FLIGHT: ContextVar[Flight] = ContextVar("flight")
 
 
-async def on_sent(*_: Any) -> None:
-    if flight := FLIGHT.get(None):
-        flight.left = True
-
-
-def tracing() -> aiohttp.TraceConfig:
-    trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(on_sent)
-    return trace
-
-
-class Http(AsyncTwilioHttpClient):  # type: ignore[misc]  # ships no types
-    """The library's, with the time limit that it forgets to pass on, and a login as aiohttp wants it now. Needs a
-    running loop."""
+class Http(AsyncHttpClient):  # type: ignore[misc]  # ships no types
+    """What the library sends with. Not its own client, which is aiohttp: under uvloop, connections that aiohttp gives
+    up by the dozen end in an abort of the whole process (libuv#5130)."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(timeout=seconds, trace_configs=[tracing()], logger=SILENT)
+        super().__init__(SILENT, is_async=True, timeout=seconds)
+        self._client = http_exchange.client({}, CONNECTIONS)
 
-    async def request(self, *args: Any, **options: Any) -> Response:
-        login, password = options.pop("auth")
-        headers = {**options.pop("headers"), "Authorization": aiohttp.encode_basic_auth(login, password)}
-        response = await super().request(*args, headers=headers, **options | {"timeout": self.timeout})
-        FLIGHT.get().headers = response.headers
-        return response
+    async def request(self, method: str, url: str, *, auth: tuple[str, str], **options: Any) -> Response:
+        """`options`: params, data, headers, and others that are decided here."""
+        flight = FLIGHT.get()
+        said: dict[str, Any] = {name: options.get(name) for name in ("params", "data", "headers")}
+        timeout = http_exchange.connecting(self.timeout)
+        extensions = {"trace": flight.note}
+        async with (
+            asyncio.timeout(self.timeout),
+            self._client.stream(
+                method, url, auth=auth, timeout=timeout, extensions=extensions, **said
+            ) as response,
+        ):
+            body = await beginning(response.aiter_raw(), MOST_BYTES)
+        flight.headers = response.headers
+        return Response(response.status_code, body.decode(errors="replace"), response.headers)
+
+    async def close(self) -> None:
+        await self._client.aclose()
 
 
 class Twilio:
@@ -185,13 +188,9 @@ def seconds(text: str | None) -> float | None:
 def unanswered(error: Exception, flight: Flight) -> Outcome:
     if flight.left:
         return Unknown(f"Twilio fell silent after the request was sent: {type(error).__name__}")
-    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return Transient("tls", clean(f"no TLS with Twilio: {describe(error)}"))
-    if isinstance(error, TimeoutError):
-        return Transient("timeout", "Twilio could not be reached in time")
-    if isinstance(error, aiohttp.InvalidURL):
+    if isinstance(error, httpx.InvalidURL):
         return Transient("config", "the provider's url cannot be used")
-    return Transient("connection", clean(f"Twilio cannot be reached: {describe(error)}"))
+    return http_exchange.unanswered(error, flight)
 
 
 def unreadable(error: Exception, flight: Flight) -> Outcome:

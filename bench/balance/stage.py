@@ -14,7 +14,7 @@ from bench.balance.valkey import Valkey
 from bench.processes import READY_SECONDS, ROOT, end, environment, service
 from bench.replica import Replica
 from bench.servers import EMPTY, Database, Servers
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 
 GATEWAYS = 2
 SETTINGS = {
@@ -74,7 +74,7 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
 async def gateway(
     stack: AsyncExitStack, servers: Servers, database: Database, valkey: Valkey, number: int
 ) -> Replica:
-    port = ephemeral()
+    port = any_free()
     more = SETTINGS | {"REDIS_URL": valkey.url, "OUTBOX_GATEWAY_PORT": str(port)}
     name = f"gateway-{number}"
     env = environment(servers, database, **more)

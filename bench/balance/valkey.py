@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from outbox.local.binaries import find_redis
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 
 READY_SECONDS = 30.0
 
@@ -22,7 +22,7 @@ class Valkey:
     @classmethod
     def make(cls, folder: Path) -> "Valkey":
         folder.mkdir()
-        return cls(folder, ephemeral())
+        return cls(folder, any_free())
 
     @property
     def url(self) -> str:

@@ -14,7 +14,7 @@ from bench.processes import JWT_SECRET, READY_SECONDS, Running, environment, run
 from bench.run import OURS, Goal, Result, Rounds, at_least, in_ms, of_rounds, percentile
 from bench.servers import Database, Servers
 from bench.session import Measure, Session
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 from outbox.settings import Settings
 from outbox.tokens import Scope, issue
 
@@ -89,7 +89,7 @@ def token(database: Database) -> str:
 @asynccontextmanager
 async def handler(servers: Servers, name: str) -> AsyncIterator[tuple[Database, int]]:
     """Their process, ready, with its table in a database of its own."""
-    port = ephemeral()
+    port = any_free()
     async with servers.fresh("template0") as database:
         async with servers.admin(database.name) as conn:
             await conn.execute(POSTED)

@@ -17,7 +17,7 @@ from bench.processes import ROOT, Running, end, running, service
 from bench.run import OURS, Goal, Result, at_least, at_most, of_rounds
 from bench.servers import EMPTY, Servers
 from bench.session import Session
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 
 PEER = "socket.io"
 FILES_BESIDE = 500
@@ -94,7 +94,7 @@ class Load:
 
     async def socket_io(self) -> float:
         await self.servers.flush()
-        port = ephemeral()
+        port = any_free()
         env = os.environ | {"PORT": str(port), "REDIS_URL": self.servers.redis_url, "NODE_ENV": "production"}
         command = [str(NODE), str(CONSUMERS / "socket_io.mjs")]
         async with running(command, env, self.servers.folder / "socket_io.log") as process:

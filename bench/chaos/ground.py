@@ -98,4 +98,4 @@ def new_folder() -> Path:
 
 def free_port() -> int:
     """Below those that outgoing connections get: it is still free when its server starts, seconds later."""
-    return any_free(())
+    return any_free()

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 from outbox.probes import serve
 from outbox.service import Stop
 
@@ -48,7 +48,7 @@ class Told:
 class Collector:
     """What came, oldest first. While `status` is none of 2xx, it refuses all; if it does not keep, it only takes."""
 
-    port: int = field(default_factory=ephemeral)
+    port: int = field(default_factory=any_free)
     keeps: bool = True
     status: int = 200
     spans: list[Told] = field(default_factory=list)

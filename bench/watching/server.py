@@ -14,7 +14,7 @@ import httpx
 
 from bench.processes import ROOT, Running, running
 from bench.watching.queries import RULES
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 
 OURS = ROOT / ".tools" / "prometheus" / "usr" / "bin" / "prometheus"
 START_SECONDS = 30
@@ -80,7 +80,7 @@ def config(targets: Mapping[str, Sequence[str]]) -> str:
 @asynccontextmanager
 async def watching(folder: Path, targets: Mapping[str, Sequence[str]]) -> AsyncIterator[Prometheus]:
     """Until the block ends; it scrapes and evaluates every second."""
-    file, port = write(folder, config(targets)), ephemeral()
+    file, port = write(folder, config(targets)), any_free()
     command = [program(), f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]
     command += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
     async with running(command, {}, folder / "prometheus.log") as process:

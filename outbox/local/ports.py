@@ -5,6 +5,7 @@ import random
 import socket
 from collections.abc import Collection
 from contextlib import closing
+from itertools import count, islice
 
 from outbox.local.errors import EmbeddedError
 from outbox.local.ground import Ground
@@ -15,7 +16,8 @@ LOOPBACK = "127.0.0.1"
 # ephemeral ones, which any outgoing connection may sit on when the servers come back.
 RANGE = range(20_000, 32_768)
 TRIES = 200
-DICE = random.SystemRandom()  # whoever seeds the common one, two processes must not try the same ports
+# Whoever seeds the common dice, two processes must not try the same ports.
+TURN = count(random.SystemRandom().randrange(len(RANGE)))
 
 
 def choose(ground: Ground, names: Collection[str], avoid: Collection[int]) -> dict[str, int]:
@@ -49,17 +51,11 @@ def is_free(port: int) -> bool:
     return True
 
 
-def ephemeral() -> int:
-    """A port that the kernel has just found free: nobody else knows it, so nobody else takes it."""
-    with closing(socket.socket()) as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def any_free(used: Collection[int]) -> int:
-    for _ in range(TRIES):
-        port = DICE.choice(RANGE)
+def any_free(used: Collection[int] = ()) -> int:
+    """A port of the range that is free at this moment; each call gives another one. The kernel's own offer (bind to
+    port 0) would lie where outgoing connections take theirs, and be gone by the time that a server is up."""
+    for number in islice(TURN, TRIES):
+        port = RANGE[number % len(RANGE)]
         if port not in used and is_free(port):
             return port
     raise EmbeddedError(f"No free port between {RANGE.start} and {RANGE.stop - 1} on {LOOPBACK}.")

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright, expect
 
 import outbox.api.main
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 from outbox.service import Stop
 from outbox.settings import Settings
 from tests.browser import chromium
@@ -38,7 +38,7 @@ async def browser(devtools: str) -> AsyncIterator[Browser]:
 @pytest.fixture
 def origins() -> tuple[int, list[str]]:
     """The embedding page's port, which the gateway must know before it starts."""
-    port = ephemeral()
+    port = any_free()
     return port, [f"http://localhost:{port}"]
 
 
@@ -47,7 +47,7 @@ async def doors(
     settings: Settings, origins: tuple[int, list[str]], redis: object
 ) -> AsyncIterator[tuple[Gate, str]]:
     """Gateway and API as in production: only the origins named may come."""
-    api_port = ephemeral()
+    api_port = any_free()
     settings = settings.model_copy(
         update={"env": "production", "api_port": api_port, "gateway_origins": origins[1]}
     )

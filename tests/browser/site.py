@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 from outbox.probes import serve
 from outbox.service import Stop
 from tests.gateway.harness import answers, eventually
@@ -30,7 +30,7 @@ class Site:
     gateway: str
     api: str
     token: Callable[[], str]
-    port: int = field(default_factory=ephemeral)
+    port: int = field(default_factory=any_free)
     given: int = 0  # tokens
     lang: str = "en"
     dir: str = "ltr"

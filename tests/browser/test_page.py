@@ -13,7 +13,7 @@ import outbox.api.main
 import relay.main
 import workers.main
 from outbox.client import AsyncClient
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 from outbox.probes import serve
 from outbox.service import Stop
 from outbox.settings import PROJECT, Settings
@@ -25,7 +25,7 @@ from tests.gateway.harness import Gate, answers, eventually, serving
 @pytest.fixture
 async def road(settings: Settings, redis: object) -> AsyncIterator[Gate]:
     """API, relay, in-app worker, gateway, as `outbox up` has them."""
-    settings = settings.model_copy(update={"env": "development", "api_port": ephemeral()})
+    settings = settings.model_copy(update={"env": "development", "api_port": any_free()})
     stop = Stop()
     async with serving(settings) as gate, asyncio.TaskGroup() as tasks:
         tasks.create_task(outbox.api.main.main(settings, stop))
@@ -79,7 +79,7 @@ async def test_the_examples_run(road: Gate, browser: Browser, monkeypatch: pytes
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    port, stop = ephemeral(), Stop()
+    port, stop = any_free(), Stop()
     page = await browser.new_page()
     page.set_default_timeout(DEADLINE_MS)
     async with asyncio.TaskGroup() as tasks:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 import outbox.api.main
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 from outbox.service import Stop
 from outbox.settings import Settings
 from tests.clients.blocking import proxied
@@ -16,7 +16,7 @@ from tests.gateway.harness import Gate, Inbox, answers, eventually
 
 @pytest.fixture
 async def api_port(settings: Settings) -> AsyncIterator[int]:
-    settings, stop = settings.model_copy(update={"api_port": ephemeral()}), Stop()
+    settings, stop = settings.model_copy(update={"api_port": any_free()}), Stop()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(outbox.api.main.main(settings, stop))
         await eventually(lambda: answers(settings.api_port))

@@ -69,7 +69,7 @@ async def test_it_is_healthy_when_it_is_ready(
 ) -> None:
     health = Health()
     health.add("relay", lambda: trouble)
-    stop, port = Stop(), any_free(())
+    stop, port = Stop(), any_free()
     serving = asyncio.create_task(serve_probes(health, "127.0.0.1", port, stop))
     try:
         await answering(port)

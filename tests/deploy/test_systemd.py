@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 from outbox.settings import Settings
 from tests.deploy.helm import ROOT
 from tests.deploy.manifests import refuse_unknown_command, settings_names
@@ -124,7 +124,7 @@ def test_a_process_says_when_it_is_ready_and_when_it_stops(
         "REDIS_URL": settings.redis,
         "OUTBOX_JWT_SECRET": settings.jwt_secret.get_secret_value(),
         "OUTBOX_ENV": "development",
-        f"OUTBOX_{command.upper()}_PORT": str(ephemeral()),
+        f"OUTBOX_{command.upper()}_PORT": str(any_free()),
     }
     words = [sys.executable, "-m", "outbox.cli", command]
     with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:

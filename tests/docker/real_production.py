@@ -23,7 +23,7 @@ COMPOSE = ("docker", "compose", "--project-name", PROJECT_NAME, "--file", "compo
 class Production:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        http, https = any_free(()), any_free(())
+        http, https = any_free(), any_free(())
         self.https = https
         self.environment = {"HTTP_PORT": str(http), "HTTPS_PORT": str(https)}
         self.environment |= {

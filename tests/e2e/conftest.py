@@ -15,7 +15,7 @@ import outbox.api.main
 import relay.main
 import workers.main
 from db.pool import Connection
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 from outbox.service import Stop
 from outbox.settings import Settings
 from outbox.tokens import Scope, issue
@@ -67,7 +67,7 @@ async def service(
     settings: Settings, admin: Connection, redis: object, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Service]:
     """API, relay, in-app and e-mail workers, gateway; with a recipient, alice."""
-    ports = {"api_port": ephemeral(), "gateway_port": ephemeral()}
+    ports = {"api_port": any_free(), "gateway_port": any_free()}
     settings = settings.model_copy(update=ports)
     await admin.execute(
         "INSERT INTO notify.recipients (user_id, email, locale) VALUES ('alice', 'alice@example.com', 'de-AT')"

@@ -1,4 +1,4 @@
-"""A gateway on an ephemeral port, a client that keeps the protocol's rules, and the in-app worker's statements."""
+"""A gateway on a port of its own, a client that keeps the protocol's rules, and the in-app worker's statements."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from gateway.main import run
 from gateway.switchboard import Switchboard
 from outbox.inbox import InboxChange, InboxItem
 from outbox.inbox_hints import spread
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 from outbox.nodes import Nodes
 from outbox.service import Stop
 from outbox.settings import Settings
@@ -212,7 +212,7 @@ class Inbox:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Gate]:
     """A gateway process's insides, on a port of its own."""
-    settings = settings.model_copy(update={"gateway_port": ephemeral()})
+    settings = settings.model_copy(update={"gateway_port": any_free()})
     pool = await open_pool(settings.database, name="gateway")
     nodes = Nodes(settings.redis, client_name=settings.redis_prefix, protocol=2)
     gate = Gate(settings, Switchboard(settings, pool, nodes), Stop())

@@ -106,12 +106,34 @@ async def test_an_error_is_logged_and_backed_off_and_the_loop_goes_on(
     assert errors[0]["error"] == "ConnectionRefusedError: nobody there"
 
 
-async def test_a_cancelled_step_ends_the_loop() -> None:
+async def test_a_loop_that_is_cancelled_ends() -> None:
     async def step() -> float:
-        raise asyncio.CancelledError
+        return float(await asyncio.get_running_loop().create_future())
 
+    task = asyncio.create_task(run_loop("test", step, asyncio.Event(), Stop()))
+    await asyncio.sleep(0)
+    task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await run_loop("test", step, asyncio.Event(), Stop())
+        await task
+
+
+async def test_a_future_that_was_cancelled_elsewhere_ends_no_loop(logs: list[Any]) -> None:
+    """As a library does it with what waits for a connection that has gone."""
+    stop, steps = Stop(), 0
+
+    async def step() -> float:
+        nonlocal steps
+        steps += 1
+        if steps == 2:
+            stop.ask()
+            return 0
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        return float(await future)
+
+    await run_loop("test", step, asyncio.Event(), stop)
+    assert steps == 2
+    assert [line["error"] for line in logs if line["event"] == "loop.failed"] == ["CancelledError"]
 
 
 async def test_a_loop_that_is_already_asked_to_stop_takes_no_step() -> None:

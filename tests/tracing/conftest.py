@@ -23,7 +23,7 @@ from db.pool import Connection
 from outbox import tracing
 from outbox.local.doubles.serving import running
 from outbox.local.doubles.webhook import Receiver, new_secret
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 from outbox.service import Stop
 from outbox.settings import Settings
 from outbox.tokens import Scope, issue
@@ -166,7 +166,7 @@ async def road(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Site]:
     """All of it in this process."""
-    ports = {"api_port": ephemeral(), "gateway_port": ephemeral()}
+    ports = {"api_port": any_free(), "gateway_port": any_free()}
     monkeypatch.setenv("HOOK_SECRET", SECRET)
     settings = settings.model_copy(update={"egress_allow": ["127.0.0.0/8"]})
     async with outside(settings, admin, collector, ports) as made:

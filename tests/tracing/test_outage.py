@@ -11,7 +11,7 @@ import structlog
 
 from bench.tracing.collector import Collector
 from outbox import tracing
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 from outbox.otel import CLOSE_SECONDS, ENDED, EXPORTED
 from outbox.settings import Settings
 from outbox.tracing import Kind
@@ -53,7 +53,7 @@ async def test_nobody_listens(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     before = ended(), exported()
-    start(settings, monkeypatch, f"http://127.0.0.1:{ephemeral()}")
+    start(settings, monkeypatch, f"http://127.0.0.1:{any_free()}")
     began = time.monotonic()
     make(10_000)  # five times what its queue holds
     assert time.monotonic() - began < 10  # a span does not wait for anybody

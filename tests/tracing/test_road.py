@@ -11,7 +11,7 @@ import pytest
 from bench.tracing.collector import Collector, Told
 from db.pool import Connection
 from outbox.local.doubles.faults import Kind
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 from outbox.settings import Settings
 from tests.tracing.conftest import ADDRESS, Site, context, outside, processes
 
@@ -59,7 +59,7 @@ PARTS = {
 async def test_one_trace_through_all_processes_and_a_retry(
     settings: Settings, admin: Connection, redis: object, collector: Collector, tmp_path: Path
 ) -> None:
-    ports = {f"{name}_port": ephemeral() for name in ("api", "relay", "worker", "gateway")}
+    ports = {f"{name}_port": any_free() for name in ("api", "relay", "worker", "gateway")}
     async with outside(settings, admin, collector, ports) as made, processes(made, ports, tmp_path):
         await followed(made)
 

@@ -89,7 +89,7 @@ def configure(home: Path, port: int, hops: Mapping[str, int], api_url: str, toke
 async def postfix(hops: Mapping[str, int], api_url: str, token: str) -> AsyncIterator[Postfix]:
     """Running. A test that fails shows its log."""
     home = Path(tempfile.mkdtemp(prefix="outbox-postfix-"))
-    port = any_free(())
+    port = any_free()
     configure(home, port, hops, api_url, token)
     await command(home, "start")
     try:

@@ -95,7 +95,7 @@ async def ground(road: Road, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[G
     monkeypatch.setenv("DKIM_RSA", pem(RSA))
     monkeypatch.setenv("DKIM_ED", pem(ED25519))
     await road.admin.execute("UPDATE notify.channels SET config = $1 WHERE name = 'email'", config())
-    port = any_free(())
+    port = any_free()
     token = issue(road.settings, "mx", Scope.BOUNCES, timedelta(hours=1))
     api = Api(road.settings.model_copy(update={"api_port": port}))
     api.start()

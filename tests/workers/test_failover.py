@@ -14,7 +14,7 @@ COUNT = 12
 async def test_an_outage_spends_no_attempts_and_the_first_probe_ends_it(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = any_free(())
+    port = any_free()
     monkeypatch.setenv("SMTP_URL", f"smtp://127.0.0.1:{port}")
     monkeypatch.setattr(common, "Circuit", lambda: Circuit(Limits(in_a_row=3, cool_down=0.3)))
     await road.admin.execute("UPDATE notify.channels SET max_attempts = 3 WHERE name = 'email'")

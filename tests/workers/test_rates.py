@@ -98,7 +98,7 @@ async def test_what_was_not_sent_is_given_back(rates: Rates) -> None:
 @pytest.mark.parametrize(("blind", "wait"), [("open", 0), ("closed", BLIND_SECONDS)])
 async def test_without_redis(blind: Any, wait: float) -> None:
     blinded = REGISTRY.get_sample_value("outbox_worker_rates_blind_total") or 0
-    rates = Rates(f"redis://127.0.0.1:{any_free(())}", "t:", blind)
+    rates = Rates(f"redis://127.0.0.1:{any_free()}", "t:", blind)
     assert [await rates.take(rate("1/hour"), "x") for _ in range(3)] == [wait] * 3
     await rates.give_back(rate("1/hour"), "x", "y")
     await rates.close()

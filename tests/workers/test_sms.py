@@ -238,7 +238,7 @@ async def test_taken_over_from_a_dead_worker_twilio_is_asked(road: Road, double:
 async def test_two_accounts_the_second_takes_over(
     road: Road, double: TwilioDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DEAD_URL", f"http://127.0.0.1:{any_free(())}")
+    monkeypatch.setenv("DEAD_URL", f"http://127.0.0.1:{any_free()}")
     login = {
         "account_sid": "env:TWILIO_ACCOUNT_SID",
         "auth_token": "env:TWILIO_AUTH_TOKEN",

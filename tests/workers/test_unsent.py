@@ -15,6 +15,7 @@ from workers.claiming import Lane
 from workers.decide import Rules
 from workers.inapp import InApp
 from workers.main import connect
+from workers.outcome import Outcome
 from workers.reader import Reader, Source
 from workers.retry import Backoff
 from workers.runner import Runner
@@ -160,3 +161,21 @@ async def test_an_outcome_that_cannot_be_judged_is_told_and_frees_its_place(
     await working
     [(_, detail)] = await road.events(notification_id)
     assert (detail["error_class"], detail["reason"]) == ("internal", "the worker failed: OverflowError")
+
+
+async def test_an_attempt_that_a_library_cancels_frees_its_place(
+    road: Road, pool: Pool, channel: Outward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cancelled(_: object) -> Outcome:
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+        raise AssertionError
+
+    monkeypatch.setattr(channel, "attempt", cancelled)
+    notification_id, stop = await road.send(), Stop()
+    working = asyncio.create_task(work(road, pool, channel, stop))
+    await road.until(notification_id, "retrying")
+    await road.until_empty()
+    stop.ask()
+    await working

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from outbox.local.doubles.faults import CONTROL, Fault, Faulty, Menu
 from outbox.local.doubles.front import Front
 from outbox.local.doubles.received import Box
-from outbox.local.ports import LOOPBACK, ephemeral
+from outbox.local.ports import LOOPBACK, any_free
 from outbox.probes import serve
 from outbox.service import Stop
 
@@ -75,7 +75,7 @@ async def serve_double(
     double: Double, port: int, stop: Stop, http: Http = over_http1, host: str = LOOPBACK
 ) -> None:
     """Until asked to stop. Port 0: any that is free."""
-    inner = ephemeral()
+    inner = any_free()
     double.front.target = (LOOPBACK, inner)
     await double.front.start(host, port)
     try:

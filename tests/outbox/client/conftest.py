@@ -10,7 +10,7 @@ import pytest
 
 import outbox.api.main
 from outbox.client import AsyncClient, Client, Options
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 from outbox.service import Stop
 from outbox.settings import Settings
 from outbox.tokens import Scope, issue
@@ -64,7 +64,7 @@ def token(settings: Settings) -> Token:
 
 @pytest.fixture
 async def api_url(settings: Settings) -> AsyncIterator[str]:
-    settings = settings.model_copy(update={"api_port": ephemeral()})
+    settings = settings.model_copy(update={"api_port": any_free()})
     stop = Stop()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(outbox.api.main.main(settings, stop))

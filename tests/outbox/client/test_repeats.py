@@ -4,7 +4,7 @@ import pytest
 
 from db.pool import Connection
 from outbox.client import Options, Retry, ThrottledError, UnavailableError, UnreachableError
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 from tests.outbox.client.conftest import Open, Token
 from tests.outbox.client.odd_server import HANG_UP, answer, odd_server
 
@@ -55,6 +55,6 @@ async def test_a_pause_beyond_patience_is_not_waited_for(opened: Open) -> None:
 
 
 async def test_nobody_there(opened: Open) -> None:
-    async with opened(f"http://127.0.0.1:{ephemeral()}", "t", QUICK) as both:
+    async with opened(f"http://127.0.0.1:{any_free()}", "t", QUICK) as both:
         with pytest.raises(UnreachableError, match="ConnectError"):
             await both.do(lambda c: c.users.devices("ada"))

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from outbox.doctor.examine import examine
 from outbox.doctor.finding import Level
-from outbox.local.ports import ephemeral
+from outbox.local.ports import any_free
 from outbox.settings import Settings
 from tests import servers
 from tests.conftest import Database
@@ -43,7 +43,7 @@ pidfile = {folder}/pid
 async def pgbouncer(database: Database, mode: str, folder: Path) -> AsyncIterator[str]:
     """Before this test's database; the URL of it."""
     program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
-    at, listen = urlsplit(database.app), ephemeral()
+    at, listen = urlsplit(database.app), any_free()
     config = folder / "pgbouncer.ini"
     config.write_text(
         CONFIG.format(

@@ -153,7 +153,7 @@ class SendGrid:
 
 def nobody() -> str:
     """Where nobody listens."""
-    return f"http://{LOOPBACK}:{any_free(())}"
+    return f"http://{LOOPBACK}:{any_free()}"
 
 
 @asynccontextmanager
