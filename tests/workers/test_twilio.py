@@ -3,6 +3,8 @@
 import asyncio
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -252,3 +254,9 @@ async def test_the_double_shows_what_it_took(double: TwilioDouble, provider: Twi
     async with httpx.AsyncClient(trust_env=False) as client:
         shown = (await client.get(f"{double.double.url}/_double/received")).json()
     assert (shown["total"], shown["messages"][0]["text"]) == (1, "Your code is 42")
+
+
+def test_no_worker_sends_with_aiohttp() -> None:
+    """What it gives up ends in an abort of uvloop at times (libuv#5130), and the process with it."""
+    words = "import sys, workers.main; sys.exit('aiohttp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
