@@ -94,10 +94,11 @@ def tls(error: BaseException | None) -> bool:
 
 
 def client(
-    headers: Mapping[str, str], connections: int, verify: ssl.SSLContext | bool = True
+    headers: Mapping[str, str], connections: int, verify: ssl.SSLContext | None = None
 ) -> httpx.AsyncClient:
     """Kept connections, but not for long: one that the far side closes in the very moment of a request leaves its
-    fate unknown. No redirects, no proxies from the environment, no compressed answers."""
+    fate unknown. No redirects, no proxies from the environment, no compressed answers. Trusts what the system does,
+    and SSL_CERT_FILE, where it is not told whom to trust: httpx would by itself take a list that it brings along."""
     limits = httpx.Limits(
         max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=4.0
     )
@@ -107,5 +108,5 @@ def client(
         timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
         follow_redirects=False,
         trust_env=False,
-        verify=verify,
+        verify=verify or ssl.create_default_context(),
     )

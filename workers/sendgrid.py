@@ -80,7 +80,7 @@ class SendGrid:
         self, account: Account, budget: float, name: str = "sendgrid", coming: Coming | None = None
     ) -> None:
         self.account, self.budget, self.name = account, budget, name
-        verify = ssl.create_default_context(cafile=account.ca) if account.ca else True
+        verify = ssl.create_default_context(cafile=account.ca) if account.ca else None
         headers = {"Authorization": f"Bearer {account.key}", "Content-Type": "application/json"}
         self._client = client(headers, CONNECTIONS, verify)
         self._gathering: Gathering[Letter, Outcome] = Gathering(self._send_all, account.batch, coming)
