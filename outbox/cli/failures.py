@@ -67,4 +67,10 @@ def tell(error: BaseException) -> tuple[str, int] | None:
             return str(error), FAILED
     foreign = (FOREIGN.get(f"{cls.__module__}.{cls.__name__}") for cls in type(error).__mro__)
     whose = next((whose for whose in foreign if whose is not None), None)
-    return None if whose is None else (f"{whose}{str(error) or type(error).__name__}", FAILED)
+    return None if whose is None else (f"{whose}{words(error)}", FAILED)
+
+
+def words(error: BaseException) -> str:
+    """Without Postgres' DETAIL, which quotes the row: a person's address, a payload."""
+    said = getattr(error, "message", None) or str(error)
+    return said or type(error).__name__

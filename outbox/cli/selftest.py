@@ -1,5 +1,6 @@
 """`outbox selftest`: a few notifications to nobody, through the whole road, timed."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -14,6 +15,16 @@ def add_to(app: typer.Typer) -> None:
     )(selftest)
 
 
+ADDRESS = re.compile(r"[^\s@]+@[^\s@]+")
+
+
+def address(given: str | None) -> str | None:
+    """Raises BadParameter."""
+    if given is not None and not ADDRESS.fullmatch(given):
+        raise typer.BadParameter(f"{given!r} is no address; it must be like me@example.com")
+    return given
+
+
 def selftest(
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many.")] = 20,
     rate: Annotated[float, typer.Option(min=0.1, max=100, help="So many a second, at most.")] = 20,
@@ -22,7 +33,10 @@ def selftest(
     ] = 1,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds after which one is lost.")] = 30,
     to: Annotated[
-        str | None, typer.Option("--to", metavar="ADDRESS", help="Send e-mail there instead; five at most.")
+        str | None,
+        typer.Option(
+            "--to", metavar="ADDRESS", callback=address, help="Send e-mail there instead; five at most."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON object.")] = False,
 ) -> None:

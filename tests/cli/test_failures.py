@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing
 
+import asyncpg
 import pytest
 
 from outbox.cli.failures import FAILED, WRONG, first_of, tell
@@ -95,6 +96,11 @@ async def test_the_api_away_says_where_and_what_to_do(
 )
 def test_what_is_foreseen_is_told(error: BaseException, text: str, code: int) -> None:
     assert tell(error) == (text, code)
+
+
+def test_what_postgres_quotes_of_a_row_is_not_told() -> None:
+    fields = {"C": "23514", "S": "ERROR", "M": "violates a check", "D": "Failing row contains (alice)."}
+    assert tell(asyncpg.PostgresError.new(fields)) == ("PostgreSQL: violates a check", FAILED)
 
 
 def test_a_bug_is_not_told_away() -> None:

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from db.pool import Connection
 from db.selftest import Way
+from outbox.cli.failures import WRONG
 from outbox.cli.selftest_outcome import Hop, Trial, judged
 from outbox.settings import Settings
 from tests.cli.conftest import Command
@@ -59,3 +60,9 @@ def test_one_that_nobody_claims() -> None:
 def test_percentiles_are_values_that_were_measured() -> None:
     hop = Hop("", [0.3, 0.1, 0.2])
     assert (hop.at(0.5), hop.at(0.99)) == (0.2, 0.3)
+
+
+async def test_an_address_that_is_none_is_named(outbox: Command, configured: Settings) -> None:
+    result = await outbox("selftest", "--to", "alice")
+    assert result.exit_code == WRONG
+    assert "'alice' is no address" in result.stderr
