@@ -9,6 +9,7 @@ from db.pool import Pool, open_pool
 from outbox.api.app import create_app
 from outbox.api.audit_log import AuditLog
 from outbox.api.guard import Guard
+from outbox.api.joined import JoinedProtocol
 from outbox.erasure.eraser import Eraser
 from outbox.erasure.streams import Streams
 from outbox.log import get
@@ -70,6 +71,7 @@ async def main(settings: Settings, stop: Stop) -> None:
                 tasks.create_task(run_loop(name, step, asyncio.Event(), stop))
             await serve(
                 *(parting(app, stop), settings.host, settings.api_port, stop),
+                http=JoinedProtocol,
                 server_header=False,
                 proxy_headers=bool(settings.trusted_proxies),
                 forwarded_allow_ips=settings.trusted_proxies,
