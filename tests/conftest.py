@@ -19,12 +19,15 @@ from outbox.local import ports
 from outbox.nodes import Nodes, is_cluster, seeds, url_of
 from outbox.settings import Settings
 from tests import servers
+from tests.order import longest_first
+from tests.patience import be_patient
 
-# How long an example takes to make says something about the machine, not about the code.
-hypothesis.settings.register_profile(
-    "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("busy")
+# The same examples each time, so that a run says something about what was changed. Others are looked for on purpose:
+# --hypothesis-profile=search, or MODEL_EXAMPLES=20000. How long one takes to make is the machine's affair.
+search = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("search", search)
+hypothesis.settings.register_profile("same", search, derandomize=True, database=None)
+hypothesis.settings.load_profile("search" if "MODEL_EXAMPLES" in os.environ else "same")
 
 OUTSIDE = "outside"  # the tests' own connections to Redis
 SECRET = "a-secret-for-tests-only-of-32-bytes-or-more"
@@ -51,6 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
             structlog.dev.ConsoleRenderer(),
         ]
     )
+    config.pluginmanager.import_plugin("tests.leftovers")
+    be_patient()
     if config.option.collectonly:
         return
     ports.RANGE = ports_of(worker_number())
@@ -58,6 +63,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(servers.start())
     if servers.wants_cluster():  # each process has its own, as a cluster has no databases to tell apart
         config.add_cleanup(servers.start_cluster())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if (processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+        items[:] = longest_first(items, processes)
 
 
 def worker_number() -> int:
@@ -79,7 +89,8 @@ async def database() -> AsyncIterator[Database]:
     name = f"test_{uuid4().hex[:16]}"
     connection = await asyncpg.connect(admin)
     try:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {servers.TEMPLATE}")
+        # Without a log of every page: the template is not written to, and nothing here outlives the run.
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {servers.TEMPLATE} STRATEGY FILE_COPY")
         yield Database(
             name=name,
             admin=servers.in_database(admin, name),
@@ -196,9 +207,10 @@ def settings(database: Database, redis_url: str) -> Settings:
         worker_port=0,
         relay_linger=0.05,
         relay_poll=1,
-        relay_lease=2,
+        relay_lease=20,  # as is every time here that may run out: the machine may stand still for seconds
         relay_verify=0.2,
-        worker_lease=2,
+        gateway_reconcile=600,  # a hint that is lost is not made good behind a test's back
+        worker_lease=30,
         retry_base=0.05,
         retry_cap=0.2,
     )

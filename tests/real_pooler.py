@@ -5,7 +5,6 @@ Postgres than there are clients, so that each statement is another one's neighbo
 import asyncio
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -20,6 +19,7 @@ import pytest
 from db.pool import Connection, Pool, connect, open_pool
 from outbox.api.app import create_app
 from outbox.cli import reach
+from outbox.local.ports import any_free
 from outbox.nodes import Nodes
 from outbox.probes import Health
 from outbox.service import Stop
@@ -65,9 +65,7 @@ def folder() -> Iterator[Path]:
 async def pooler(database: Database, folder: Path) -> AsyncIterator[str]:
     """Its URL for the service's login."""
     path, behind = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer", urlsplit(database.app)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        own = free.getsockname()[1]
+    own = any_free()
     users = folder / "users"
     users.write_text(f'"{behind.username}" "{behind.password}"\n', encoding="utf-8")
     config = folder / "pgbouncer.ini"

@@ -3,12 +3,10 @@
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -19,11 +17,12 @@ from redis.exceptions import RedisError
 
 from outbox.local.binaries import find_redis
 from outbox.local.guard import die_with_this_process
+from outbox.local.ports import any_free, is_free
 
 NODES = 3
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 # A node that does not answer for so long is held to be dead; the servers' own default is 15 s.
-NODE_TIMEOUT_MS = 1500
+NODE_TIMEOUT_MS = 5000
 
 
 @dataclass(slots=True)
@@ -181,16 +180,9 @@ def until(check: Callable[[], bool], what: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports whose bus port (10,000 more) exists, too."""
+    """Ports whose bus port (10,000 more) is free, too."""
     found: list[int] = []
     while len(found) < count:
-        with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-            port = 10_000 + listener.getsockname()[1] % 15_000
-        if port not in found and is_free(port) and is_free(port + 10_000):
+        if is_free((port := any_free()) + 10_000):
             found.append(port)
     return found
-
-
-def is_free(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -70,7 +70,7 @@ async def limits(session: Session) -> Rounds:
     """Commits a second of the same clients as fast as they can, without a relay: into the product's outbox, and the
     same row into a table with nothing but a key."""
     servers = await session.servers()
-    load = Load(session.pick(2, LIMIT_SECONDS), session.pick(4, CLIENTS))
+    load = Load(session.pick(1, LIMIT_SECONDS), session.pick(4, CLIENTS))
     runs = {"outbox": partial(inserts, servers, "SELECT 1", load), "insert": partial(bare, servers, load)}
     return await session.alternate(runs)
 

@@ -26,7 +26,7 @@ BARE_ROW = f"'bench.order', 'user' || i % 1000, {PAYLOAD_SQL}"
 
 async def measure(session: Session) -> tuple[Result, list[Goal]]:
     servers = await session.servers()
-    load = Load(session.pick(2, 5), session.pick(4, CLIENTS))
+    load = Load(session.pick(1, 5), session.pick(4, CLIENTS))
     shares: list[float] = []
     runs = {name: partial(inserts, servers, sql, load) for name, sql in TRIGGERS.items()}
     draining = {

@@ -82,7 +82,7 @@ class Collector:
         self._news.set()
         return Response(ExportTraceServiceResponse().SerializeToString(), media_type=PROTOBUF)
 
-    async def until(self, enough: Callable[["Collector"], bool], seconds: float = 20) -> None:
+    async def until(self, enough: Callable[["Collector"], bool], seconds: float = 60) -> None:
         """Raises TimeoutError."""
         async with asyncio.timeout(seconds):
             while not enough(self):

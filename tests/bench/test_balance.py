@@ -50,12 +50,12 @@ def test_a_count_that_does_not_fit_the_items_is_found_though_the_client_agrees()
     assert audit([replace(ANNA, unread=3)], kept).shown().keys() == {"miscounted"}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_fifty_clients_end_with_exactly_what_is_theirs(tmp_path: Path) -> None:
     out = tmp_path / "balance.json"
     words = [
         "--seconds",
-        "10",
+        "6",
         "--clients",
         "50",
         "--rate",
@@ -78,7 +78,7 @@ async def test_fifty_clients_end_with_exactly_what_is_theirs(tmp_path: Path) -> 
     assert process.returncode == 0, said.decode()
     report = json.loads(out.read_text())
     assert report["holds"]
-    assert report["committed"] > 500
+    assert report["committed"] > 200
     assert report["faults"]["gateway killed"] >= 1
     assert report["faults"]["Redis restarted"] == 1
     assert report["crowd"]["connections"] > 50

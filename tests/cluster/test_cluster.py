@@ -34,7 +34,7 @@ async def working(settings: Settings) -> AsyncIterator[None]:
         yield
     finally:
         stop.ask()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await running
 
 

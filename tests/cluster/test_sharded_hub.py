@@ -15,7 +15,7 @@ from outbox.settings import Settings
 from outbox.streams import Keys
 from tests.three_nodes import Cluster, Node
 
-DEADLINE_SECONDS = 20
+DEADLINE_SECONDS = 60
 
 
 class Ear:

@@ -101,6 +101,6 @@ async def waits(admin: Connection) -> None:
     query = (
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%CONCURRENTLY%' AND wait_event_type = 'Lock'"
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await admin.fetchval(f"{query} AND pid <> pg_backend_pid()"):  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.01)

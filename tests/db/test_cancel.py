@@ -47,7 +47,7 @@ async def test_a_producer_that_does_not_commit_keeps_no_worker_waiting(
     one = await notify(producer)
     async with producer.transaction():
         await producer.execute("SELECT notify.cancel($1)", one)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             claim = await claim_one(pool, one)
     assert claim.attempts == 1
     assert not claim.canceled, "it was claimed before the commit"

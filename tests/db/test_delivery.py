@@ -469,7 +469,7 @@ async def test_an_inapp_settle_repeated_while_the_first_still_runs_changes_nothi
         await transaction.start()
         await delivery.settle_in_inbox(first, "inapp", [one])
         again = asyncio.create_task(settle_in_inbox(pool, [one]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await admin.fetchval(WAITING):
                 assert not again.done()
         await transaction.commit()

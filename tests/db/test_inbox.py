@@ -119,7 +119,7 @@ async def test_the_counter_row_makes_one_wait_for_the_other(pool: Pool, seeded: 
         follower = asyncio.create_task(follow())
         waiting = """SELECT count(*) FROM pg_stat_activity
                      WHERE wait_event_type = 'Lock' AND datname = current_database()"""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await seeded.fetchval(waiting):
                 assert not follower.done()
         await inbox.recount(first, ONE, -3)

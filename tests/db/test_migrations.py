@@ -213,7 +213,7 @@ async def test_behind_a_long_transaction_it_gives_up(empty: list[str]) -> None:
         connection = await asyncpg.connect(url)
         await connection.execute(f"BEGIN; LOCK TABLE notify.{table} IN ACCESS SHARE MODE")
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 with pytest.raises(asyncpg.LockNotAvailableError):
                     await asyncio.to_thread(migrations.upgrade, url)
         finally:

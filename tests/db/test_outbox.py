@@ -140,7 +140,7 @@ async def test_producers_wake_a_sleeping_relay_only(
     await producer.execute(statement, *([LATER] if "$1" in statement else []))
     await admin.execute("NOTIFY notify_relay, 'end'")
     payloads = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (payload := await heard.get()) != "end":
             payloads.append(payload)
     # A row for later rings twice where it rings: the statement on the outbox, and the row in scheduled; Postgres

@@ -90,7 +90,7 @@ async def until_it_waits(database: Database) -> None:
     looking: Connection = await asyncpg.connect(database.admin)
     waits = "datname = current_database() AND wait_event_type = 'Lock'"
     query = f"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE {waits})"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await looking.fetchval(query):  # noqa: ASYNC110 - another connection's wait sets no Event
             await asyncio.sleep(0.01)
     await looking.close()

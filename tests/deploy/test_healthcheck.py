@@ -52,7 +52,7 @@ def test_a_port_that_was_set_wins(healthcheck: ModuleType, monkeypatch: pytest.M
 
 
 async def answering(port: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

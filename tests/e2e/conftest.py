@@ -44,7 +44,7 @@ class Service:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    async def settled(self, notification_id: str, seconds: float = 20) -> dict[str, Any]:
+    async def settled(self, notification_id: str, seconds: float = 60) -> dict[str, Any]:
         """The notification, once every channel has come to an end."""
         async with asyncio.timeout(seconds):
             while True:
@@ -84,6 +84,6 @@ async def service(
             token = issue(settings, "shop", Scope.PRODUCER, timedelta(minutes=5))
             headers = {"Authorization": f"Bearer {token}"}
             base = f"http://127.0.0.1:{ports['api_port']}"
-            async with httpx.AsyncClient(base_url=base, headers=headers, timeout=20) as http:
+            async with httpx.AsyncClient(base_url=base, headers=headers, timeout=60) as http:
                 yield Service(settings, http, mail)
             stop.ask()

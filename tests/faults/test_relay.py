@@ -51,7 +51,7 @@ async def test_p2_kill_9_at_a_named_point(
     async with process("tests.faults.victim", "relay", point, when, str(number), settings=settings) as victim:
         users: list[str] = []
         dying = {asyncio.create_task(victim.wait())}
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while victim.returncode is None:
                 users.append(f"u{len(users)}")
                 await producer.execute(LATER if len(users) == 3 else INSERT, users[-1])

@@ -45,7 +45,7 @@ async def test_p2_p3_kill_9_while_the_number_of_shards_changes(
         "tests.faults.victim", "relay", point, when, str(number), settings=settings, **more
     ) as victim:
         dying = {asyncio.create_task(victim.wait())}
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while victim.returncode is None:
                 if len(users) % 6 == 3:
                     await outside.set("email", NUMBERS[len(users) // 6 % len(NUMBERS)])

@@ -27,7 +27,7 @@ from outbox.service import Stop
 from outbox.settings import Settings
 from outbox.tokens import Scope, issue
 
-DEADLINE = 15.0
+DEADLINE = 60.0
 
 Frame = dict[str, Any]
 

@@ -17,7 +17,7 @@ async def test_a_turn_is_waited_for_while_the_pool_still_has_connections(setting
             inside.release()
             await leave.wait()
 
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         for _ in range(3):
             tasks.create_task(read())
         await inside.acquire()

@@ -113,7 +113,7 @@ async def test_token_as_subprotocol_and_cursor_in_the_query(gate: Gate, inbox: I
 
 
 async def test_expiry_ends_the_socket_and_a_new_token_renews_it(gate: Gate) -> None:
-    async with gate.client("anna", seconds=5) as short, gate.client("anna", seconds=4) as renewed:
+    async with gate.client("anna", seconds=9) as short, gate.client("anna", seconds=9) as renewed:
         await short.synced()
         await renewed.synced()
         await renewed.send(type="auth", token=gate.token("anna", seconds=600))

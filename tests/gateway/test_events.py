@@ -186,7 +186,7 @@ async def test_other_origins_that_are_listed_may_read(settings: Settings) -> Non
 
 
 async def test_expiry_ends_the_stream(gate: Gate) -> None:
-    token = gate.token("anna", seconds=3)
+    token = gate.token("anna", seconds=8)
     async with listening(gate, None, authorization=f"Bearer {token}") as stream:
         *_, last = await stream.until("closed")
         assert last["code"] == Close.TOKEN_EXPIRED

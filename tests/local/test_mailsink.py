@@ -47,7 +47,7 @@ class Sink:
 
     async def __aenter__(self) -> "Sink":
         self.task = asyncio.create_task(main(self.place, self.stop))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await self.ready():
                 await wait(self.stop.asked, 0.02)
         return self

@@ -42,7 +42,7 @@ class Providers:
 
     async def __aenter__(self) -> "Providers":
         self.task = asyncio.create_task(main(self.place, self.stop))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await self.ready():
                 await wait(self.stop.asked, 0.02)
         return self
@@ -80,7 +80,7 @@ class Providers:
         answer = await self.web.delete(f"/api/providers/{name}/fault")
         assert answer.json()["fault"] is None
 
-    async def text(self, body: str, seconds: float = 10) -> httpx.Response:
+    async def text(self, body: str, seconds: float = 60) -> httpx.Response:
         """As Twilio's client sends one."""
         url = f"http://127.0.0.1:{self.place.ports['twilio']}/2010-04-01/Accounts/{SID}/Messages.json"
         form = {"To": "+12025550143", "From": sandbox.FROM, "Body": body}
@@ -185,7 +185,7 @@ async def test_a_reset_by_order(providers: Providers) -> None:
 async def test_slow_by_order(providers: Providers) -> None:
     await providers.fault("twilio", "slow")
     with pytest.raises(httpx.ReadTimeout):
-        await providers.text("late", seconds=0.3)
+        await providers.text("late", seconds=1.5)
 
 
 async def test_who_hangs_hears_of_it_when_it_is_healed(providers: Providers) -> None:
@@ -199,7 +199,7 @@ async def test_who_hangs_hears_of_it_when_it_is_healed(providers: Providers) -> 
 
 async def served(providers: Providers, requests: int) -> None:
     """Until the double has met so many with a fault."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await providers.provider("twilio"))["served"] < requests:
             await wait(providers.stop.asked, 0.02)
 

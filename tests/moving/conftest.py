@@ -117,7 +117,7 @@ async def running(settings: Settings, *, relaying: bool = True, working: bool = 
         yield stop
     finally:
         stop.ask()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.gather(*tasks)
 
 

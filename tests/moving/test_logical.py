@@ -63,7 +63,7 @@ async def replicated(move: Move, folder: Path, new: Connection) -> None:
 
 async def caught_up(old: Connection) -> None:
     lsn = await old.fetchval("SELECT pg_current_wal_insert_lsn()::text")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await old.fetchval(BEHIND, lsn):  # noqa: ASYNC110 - Postgres is asked: there is no event to wait on
             await asyncio.sleep(0.02)
 

@@ -59,7 +59,7 @@ class Post:
 
     async def end(self) -> None:
         self.stop.ask()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.gather(*self.tasks)
 
     def sent(self) -> Counter[UUID]:
@@ -108,7 +108,8 @@ async def test_an_older_backup(
     redis_is: str,
 ) -> None:
     await asyncio.to_thread(migrations.upgrade, embedded.migrate_url)
-    settings = settings.model_copy(update={"database_url": SecretStr(embedded.database_url)})
+    leases = {"relay_lease": 2, "worker_lease": 2}  # what the backup holds of them runs out first
+    settings = settings.model_copy(update={"database_url": SecretStr(embedded.database_url), **leases})
     async with mail_server() as mail:
         monkeypatch.setenv("SMTP_URL", f"smtp://127.0.0.1:{mail.port}?tls=none")
         post = Post(settings, mail)

@@ -87,7 +87,7 @@ class Publisher:
         writer.close()
 
     async def until_asked(self, times: int) -> None:
-        async with asyncio.timeout(10), self.arrived:
+        async with asyncio.timeout(60), self.arrived:
             await self.arrived.wait_for(lambda: self.asked >= times)
 
 

@@ -122,9 +122,9 @@ def test_a_terminal_gets_readable_lines(stderr: Stderr) -> None:
 @pytest.mark.parametrize("part", ["a", "a@", "://a:", "a@b.", "DETAIL: "])
 def test_a_long_text_holds_nobody_up(part: str) -> None:
     """The event loop waits for a log line: its cost must not grow with the square of a far side's answer."""
-    began = time.perf_counter()
+    began = time.thread_time()
     shown = redacted(error=part * (100_000 // len(part)) + " ann@example.org")["error"]
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 1
     assert len(shown) <= log.LONGEST + 100
 
 

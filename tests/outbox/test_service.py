@@ -37,7 +37,7 @@ async def test_a_wake_during_the_step_is_not_lost() -> None:
             stop.ask()
         return FOREVER
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await run_loop("test", step, wake, stop)
     assert steps == 2
 
@@ -52,7 +52,7 @@ async def test_a_wake_ends_the_pause() -> None:
         waiting.set()
         return FOREVER
 
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(run_loop("test", step, wake, stop))
         for _ in range(3):
             await waiting.wait()
@@ -72,7 +72,7 @@ async def test_more_work_is_done_without_a_pause_and_no_wake_is_no_work() -> Non
             stop.ask()
         return pause
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await run_loop("test", step, asyncio.Event(), stop)
     assert left == []
 
@@ -161,7 +161,7 @@ async def test_the_first_signal_lets_it_finish(logs: list[Any]) -> None:
         await stop.asked.wait()
         finished.append("what it held")
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await run(main, grace=FOREVER)
     assert finished == ["what it held"]
     assert [line["event"] for line in logs] == ["service.stopping"]
@@ -179,7 +179,7 @@ async def test_with_a_delay_it_is_announced_first_and_work_goes_on(logs: list[An
         await stop.asked.wait()
 
     began = asyncio.get_running_loop().time()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await run(main, grace=FOREVER, delay=0.05)
     assert asyncio.get_running_loop().time() - began >= 0.05
     assert told == [None, "the process is about to stop"]
@@ -195,7 +195,7 @@ async def test_the_grace_begins_when_the_delay_is_over() -> None:
         asked.append(True)
         await asyncio.Event().wait()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await run(main, grace=0.01, delay=0.05)
     assert asked == [True]
 
@@ -207,7 +207,7 @@ async def test_a_second_signal_during_the_delay_cuts_it_short(logs: list[Any]) -
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.Event().wait()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await run(main, grace=FOREVER, delay=FOREVER)
     assert logs[-1]["event"] == "service.cut_short"
 
@@ -227,7 +227,7 @@ async def test_then_it_is_cut_short(signals: int, grace: float, logs: list[Any])
             cancelled.append(True)
             raise
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await run(main, grace=grace)
     assert cancelled == [True]
     assert logs[-1]["event"] == "service.cut_short"
@@ -261,6 +261,6 @@ async def test_failed_steps_are_counted_by_loop(logs: list[Any]) -> None:
         stop.ask()
         raise ConnectionResetError
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await run_loop("counted", step, asyncio.Event(), stop)
     assert REGISTRY.get_sample_value("outbox_loop_failures_total", {"loop": "counted"}) == 1

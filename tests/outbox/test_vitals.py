@@ -44,6 +44,7 @@ async def test_a_pool_without_a_free_connection_is_silent(
         await process.look_at_postgres()
     assert value("outbox_postgres_up") == 0
     assert value("outbox_postgres_pings_failed_total") == failed + 1
+    monkeypatch.setattr(vitals, "SILENCE_SECONDS", 60)
     await process.look_at_postgres()
     assert value("outbox_postgres_up") == 1
     pool.terminate()

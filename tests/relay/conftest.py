@@ -36,12 +36,12 @@ class Reader:
     async def users(self, channel: str = "inapp", priority: str = "normal") -> list[str]:
         return [envelope.user_id for _, envelope in await self.entries(channel, priority)]
 
-    async def until(self, check: Callable[["Reader"], Awaitable[bool]], seconds: float = 20) -> None:
+    async def until(self, check: Callable[["Reader"], Awaitable[bool]], seconds: float = 60) -> None:
         async with asyncio.timeout(seconds):
             while not await check(self):  # noqa: ASYNC110 - Redis is asked: there is no event to wait on
                 await asyncio.sleep(0.005)
 
-    async def until_users(self, users: list[str], channel: str = "inapp", seconds: float = 20) -> None:
+    async def until_users(self, users: list[str], channel: str = "inapp", seconds: float = 60) -> None:
         """Wait for exactly these, in this order; the failure says what was there instead."""
         try:
             await self.until(lambda reader: has(reader, users, channel), seconds)
@@ -68,5 +68,5 @@ async def relaying(settings: Settings) -> AsyncIterator[Stop]:
         yield stop
     finally:
         stop.ask()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await task

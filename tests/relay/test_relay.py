@@ -310,7 +310,7 @@ async def test_p7_a_full_stream_holds_up_only_itself_and_catches_up(
             await producer.execute(INSERT, f"u{number}", ["email"] if number < 35 else ["email", "inapp"])
         await reader.until_users([f"u{n}" for n in range(35, 40)])
         seen: list[str] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(seen) < 40:
                 raw = await reader.raw(stream)
                 assert len(raw) <= 10

@@ -36,7 +36,7 @@ async def test_a_backlog_older_than_the_retention_is_relayed_whole(
     await admin.execute(AGE)
     seen: list[str] = []
     stream = small.keys.stream("inapp")
-    async with relaying(small.model_copy(update={"relay_verify": 0.01})), asyncio.timeout(30):
+    async with relaying(small.model_copy(update={"relay_verify": 0.01})), asyncio.timeout(60):
         while len(seen) < 600:
             for entry_id, fields in await reader.raw(stream):
                 seen.append(fields[b"envelope"].split(b'"user_id":"')[1].split(b'"')[0].decode())

@@ -24,7 +24,8 @@ from relay.listener import CHANNEL, Listener, cancelled
 from relay.relay import Relay
 from relay.wake import Mode, Sleep
 
-LATE_SECONDS = 2.0
+LATE_SECONDS = 30.0  # half of what the poll takes
+SOON_SECONDS = 2.0  # for a mutant, which is to be late
 LONGEST_PAUSE_SECONDS = 0.005  # as long as the relay lingers
 MOMENT_SECONDS = 0.2  # so long at most to wait for the relay to get somewhere
 ISOLATION = ("read committed", "repeatable read", "serializable")
@@ -121,7 +122,7 @@ class Ear:
         """Who has notified since the last call."""
         self.fence.clear()
         await self.conn.execute("SELECT pg_notify($1, '')", FENCE)
-        assert await wait(self.fence, LATE_SECONDS), "the test's own listener is deaf"
+        assert await wait(self.fence, 60), "the test's own listener is deaf"
         pids, self.pids = self.pids, set()
         return pids
 
@@ -196,6 +197,7 @@ class Trial:
     ear: Ear
     producers: list[Producer]
     admin: Connection
+    late: float
     committed: int = 0
 
     async def volley(self) -> list[str]:
@@ -206,11 +208,12 @@ class Trial:
         rows = {commit.xid: commit for commit in commits if commit.xid}
         found = await self.until_found(list(rows), before)
         notified = await self.ear.take()
-        return [why for xid, commit in rows.items() if (why := offence(commit, found.get(xid), notified))]
+        told = ((commit, found.get(xid)) for xid, commit in rows.items())
+        return [why for commit, it in told if (why := offence(commit, it, notified, self.late))]
 
     async def until_found(self, xids: Sequence[int], after_tick: int) -> dict[int, Found]:
         """What found each transaction, as far as something did in time."""
-        deadline = monotonic() + LATE_SECONDS
+        deadline = monotonic() + self.late
         while True:
             self.watched.ticked.clear()
             ticks = await self.admin.fetch(TICKS, xids, after_tick)
@@ -220,7 +223,7 @@ class Trial:
 
     async def until_shipped(self) -> None:
         """All of it, and what was for later, too."""
-        shipper, deadline = self.watched.relay.shipper, monotonic() + LATE_SECONDS
+        shipper, deadline = self.watched.relay.shipper, monotonic() + self.late
         stream = shipper.keys.stream("inapp")
         while (length := (await shipper.streams.state(stream)).length) < self.committed:
             self.watched.ticked.clear()
@@ -228,20 +231,22 @@ class Trial:
         assert length == self.committed
 
 
-def offence(commit: Commit, found: Found | None, notified: set[int]) -> str | None:
+def offence(commit: Commit, found: Found | None, notified: set[int], late: float) -> str | None:
     if found is None:
         return f"{commit} was not found: only the poll is left"
     if found.cause == "poll":
         return f"{commit} was found by the poll"
     if found.mode is Mode.ASLEEP and commit.pid not in notified:
         return f"{commit} did not notify, and was found asleep, by another's wake-up"
-    if found.at - commit.at > LATE_SECONDS:
+    if found.at - commit.at > late:
         return f"{commit} was found after {found.at - commit.at:.1f} s"
     return None
 
 
 @asynccontextmanager
-async def trial(settings: Settings, admin: Connection, sleep: Sleep, producers: int) -> AsyncIterator[Trial]:
+async def trial(
+    settings: Settings, admin: Connection, sleep: Sleep, producers: int, late: float = LATE_SECONDS
+) -> AsyncIterator[Trial]:
     """With so many producers at each isolation level."""
     async with AsyncExitStack() as stack:
 
@@ -255,4 +260,4 @@ async def trial(settings: Settings, admin: Connection, sleep: Sleep, producers: 
         await ear.listen()
         watched = await stack.enter_async_context(watching(settings, sleep))
         made = [Producer(await connected(level), watched) for level in ISOLATION for _ in range(producers)]
-        yield Trial(watched, ear, made, admin)
+        yield Trial(watched, ear, made, admin, late)

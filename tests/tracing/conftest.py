@@ -87,7 +87,7 @@ async def process(name: str, env: dict[str, str], folder: Path) -> AsyncIterator
     finally:
         if child.returncode is None:
             child.terminate()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await child.wait()
 
 
@@ -134,7 +134,7 @@ async def outside(
     async with (
         mail_server() as mail,
         running(receiver.double),
-        httpx.AsyncClient(base_url=base, headers=headers, timeout=20) as http,
+        httpx.AsyncClient(base_url=base, headers=headers, timeout=60) as http,
     ):
         await arrange(admin, receiver)
         yield Site(settings.model_copy(update=ports), http, mail, collector=collector, receiver=receiver)

@@ -55,7 +55,7 @@ PARTS = {
 }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_one_trace_through_all_processes_and_a_retry(
     settings: Settings, admin: Connection, redis: object, collector: Collector, tmp_path: Path
 ) -> None:

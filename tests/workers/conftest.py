@@ -21,7 +21,7 @@ from outbox.settings import Settings
 from tests.workers.mail import MailServer, mail_server
 from workers.main import main
 
-DEADLINE_SECONDS = 45.0
+DEADLINE_SECONDS = 60.0
 
 
 async def eventually(look: Callable[[], Awaitable[bool]], what: str = "it") -> None:

@@ -24,7 +24,7 @@ from workers.push_message import Parcel, Push
 
 NOTIFICATION = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 APNS_TOKEN = "c0ffee" * 10 + "c0ff"
-BUDGET_SECONDS = 5.0
+BUDGET_SECONDS = 30.0
 
 
 def a_push(**changed: object) -> Push:

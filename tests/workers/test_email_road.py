@@ -191,7 +191,7 @@ async def test_a_bounce_told_later_suppresses(
     await road.recipient()
     first = await road.send("email")
     async with road.worker("email"):
-        [arrived] = await asyncio.wait_for(sendgrid.double.box.wait(1), 20)
+        [arrived] = await asyncio.wait_for(sendgrid.double.box.wait(1), 60)
         headers, body = SIGNER.request([event("bounce", arrived, type="bounce", status="5.1.1")])
         answer = await api.post("/v1/callbacks/sendgrid", content=body, headers=headers)
         assert answer.status_code == 204

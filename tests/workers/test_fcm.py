@@ -14,7 +14,7 @@ from outbox.envelope import Priority
 from outbox.errors import SettingsError
 from outbox.local.doubles.faults import Kind
 from outbox.local.doubles.fcm import FcmDouble
-from tests.workers.pushing import Fire, a_device, fire, parcel
+from tests.workers.pushing import BUDGET_SECONDS, Fire, a_device, fire, parcel
 from workers.fcm import Account, Fcm
 from workers.google_token import credentials
 from workers.http2 import Origin
@@ -61,7 +61,7 @@ async def test_what_a_device_gets(google: Fire) -> None:
 
 
 async def test_many_share_one_connection_and_one_access_token(google: Fire) -> None:
-    outcomes = await asyncio.gather(*(google.send(f"phone-{i}", budget=30) for i in range(100)))
+    outcomes = await asyncio.gather(*(google.send(f"phone-{i}") for i in range(100)))
     assert all(isinstance(outcome, Delivered) for outcome in outcomes)
     assert google.server.double.box.total == 100
     assert google.server.tokens.given == 1
@@ -203,7 +203,7 @@ async def test_no_access_token_is_asked_for_by_one_and_answered_to_all(google: F
 
 async def test_an_access_token_that_does_not_come_in_time(google: Fire) -> None:
     google.server.double.menu.order(Kind.HANG, path="/token")
-    outcome = await google.send(budget=0.3)
+    outcome = await google.send(budget=2)
     assert outcome == Transient("timeout", "Google gave no access token in time")
 
 
@@ -226,7 +226,7 @@ async def test_faults_once_the_request_has_left(
     google: Fire, kind: Kind, details: dict[str, Any], expected: type[Outcome]
 ) -> None:
     google.server.double.menu.order(kind, path="messages:send", **details)
-    assert isinstance(await google.send(budget=1), expected)
+    assert isinstance(await google.send(budget=2 if kind is Kind.HANG else BUDGET_SECONDS), expected)
     assert isinstance(await google.send(), Delivered), "the next one goes through"
 
 
@@ -237,7 +237,7 @@ async def test_faults_once_the_request_has_left(
 async def test_faults_before_the_request_has_left(google: Fire, kind: Kind, error_class: str) -> None:
     await google.let_in()
     google.server.double.menu.order(kind)
-    outcome = await google.send(budget=1)
+    outcome = await google.send(budget=2 if kind is Kind.SILENT else BUDGET_SECONDS)
     assert isinstance(outcome, Transient)
     assert outcome.error_class == error_class
     assert google.server.double.box.total == 0

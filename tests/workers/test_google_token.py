@@ -20,7 +20,7 @@ class Slow:
 
     def refresh(self, _: Any) -> None:
         self.asked.set()
-        self.go.wait(10)
+        self.go.wait(60)
         raise TransportError("let go")  # type: ignore[no-untyped-call]  # google-auth has no annotations
 
 
@@ -28,8 +28,8 @@ async def test_who_waits_for_a_token_is_told_when_it_is_closed() -> None:
     """A cancellation instead would be taken for the attempt's own, and its delivery be held for ever."""
     credentials: Any = Slow()
     access = Access(credentials)
-    waiting = asyncio.create_task(access.token(asyncio.get_running_loop().time() + 10))
-    await asyncio.to_thread(credentials.asked.wait, 10)
+    waiting = asyncio.create_task(access.token(asyncio.get_running_loop().time() + 60))
+    await asyncio.to_thread(credentials.asked.wait, 60)
     await access.close()
     (outcome,) = await asyncio.gather(waiting, return_exceptions=True)
     credentials.go.set()

@@ -57,7 +57,7 @@ async def promoting(road: Road, database: Database) -> AsyncIterator[None]:
 
 
 async def arrived(far: Receiver, number: int) -> list[str]:
-    return [message.id for message in await far.double.box.wait(number, 30)]
+    return [message.id for message in await far.double.box.wait(number)]
 
 
 def texts(ids: list[UUID]) -> list[str]:

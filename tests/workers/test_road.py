@@ -15,7 +15,7 @@ async def test_inapp_reaches_the_inbox(road: Road) -> None:
         async with road.worker():
             await road.until(notification_id, "delivered")
             await road.until_empty()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             hint = await heard()
     change = InboxChange.model_validate_json(hint)
     assert hint.decode() == change.model_dump_json(exclude={"traceparent"}), "written as the model would"

@@ -155,7 +155,7 @@ async def test_a_wrong_key_is_told_as_such() -> None:
     ],
 )
 async def test_no_answer(kind: Kind, outcome: type[Outcome]) -> None:
-    async with provider(budget=1) as (double, made):
+    async with provider(budget=3) as (double, made):
         double.double.menu.order(kind)
         letters = [letter("a@example.com"), letter("b@example.com")]
         got = await send(made, *letters)
@@ -167,7 +167,7 @@ async def test_no_answer(kind: Kind, outcome: type[Outcome]) -> None:
 
 @pytest.mark.parametrize("kind", [Kind.HANG, Kind.RESET])
 async def test_taken_and_no_answer_is_unknown(kind: Kind) -> None:
-    async with provider(budget=1) as (double, made):
+    async with provider(budget=3) as (double, made):
         double.double.menu.order(kind, taken=True)
         got = await send(made, letter("a@example.com"), letter("b@example.com"))
         assert all(isinstance(each, Unknown) for each in got)
@@ -185,7 +185,7 @@ async def test_slow_is_waited_for_and_malformed_is_an_acceptance() -> None:
 
 
 async def test_nobody_there() -> None:
-    made = SendGrid(Account("http://127.0.0.1:1", KEY), 2)
+    made = SendGrid(Account("http://127.0.0.1:1", KEY), 30)
     [outcome] = await send(made, letter())
     await made.close()
     assert isinstance(outcome, Transient)
@@ -196,7 +196,7 @@ async def test_a_certificate_of_nobody_known() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(Path(__file__).parent / "localhost.pem")
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
-    made = SendGrid(Account(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", KEY), 3)
+    made = SendGrid(Account(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", KEY), 30)
     [outcome] = await send(made, letter())
     await made.close()
     server.close()

@@ -41,7 +41,7 @@ CERTIFICATE = Path(__file__).parent / "localhost.pem"
 
 @asynccontextmanager
 async def mailer(
-    url: str = "", budget: float = 5, **options: Any
+    url: str = "", budget: float = 30, **options: Any
 ) -> AsyncIterator[tuple[MailServer, Mailer]]:
     async with mail_server(**options) as server:
         made = Mailer(parse(url.format(port=server.port) or f"smtp://127.0.0.1:{server.port}"), budget)
@@ -155,7 +155,7 @@ async def test_a_refusal_does_not_cost_the_connection() -> None:
 
 @pytest.mark.parametrize("answer", [DROP, HANG])
 async def test_silence_after_the_content_means_unknown(answer: str) -> None:
-    async with mailer(budget=0.5) as (server, made):
+    async with mailer(budget=3) as (server, made):
         server.after_data = [answer]
         assert isinstance(await made.send(LETTER), Unknown)
         assert len(server.mails) == 1, "it had arrived"
@@ -163,7 +163,7 @@ async def test_silence_after_the_content_means_unknown(answer: str) -> None:
 
 @pytest.mark.parametrize(("answer", "error_class"), [(DROP, "connection"), (HANG, "timeout")])
 async def test_silence_before_the_content_is_transient(answer: str, error_class: str) -> None:
-    async with mailer(budget=0.5) as (server, made):
+    async with mailer(budget=3) as (server, made):
         server.rcpt = [answer]
         outcome = await made.send(LETTER)
         assert isinstance(outcome, Transient)
@@ -174,7 +174,7 @@ async def test_silence_before_the_content_is_transient(answer: str, error_class:
 async def test_nobody_there() -> None:
     async with mail_server() as server:
         port = server.port
-    outcome = await Mailer(parse(f"smtp://127.0.0.1:{port}"), 5).send(LETTER)
+    outcome = await Mailer(parse(f"smtp://127.0.0.1:{port}"), 30).send(LETTER)
     assert isinstance(outcome, Transient)
     assert outcome.error_class == "connection"
 

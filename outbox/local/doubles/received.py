@@ -37,7 +37,7 @@ class Box:
             self.total += 1
             self._came.notify_all()
 
-    async def wait(self, number: int, seconds: float = 10.0) -> list[Received]:
+    async def wait(self, number: int, seconds: float = 60.0) -> list[Received]:
         """Until so many have come in all. Raises TimeoutError."""
         async with asyncio.timeout(seconds), self._came:
             await self._came.wait_for(lambda: self.total >= number)

@@ -32,7 +32,13 @@ async def double() -> AsyncIterator[Double]:
 
 @pytest.fixture
 async def client(double: Double) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=double.url, timeout=0.5, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=double.url, timeout=60, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+async def impatient(double: Double) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=double.url, timeout=2, trust_env=False) as client:
         yield client
 
 
@@ -64,20 +70,24 @@ async def test_another_answer_once(double: Double, client: httpx.AsyncClient) ->
     ],
 )
 async def test_no_answer(
-    double: Double, client: httpx.AsyncClient, kind: Kind, error: type[Exception]
+    double: Double,
+    client: httpx.AsyncClient,
+    impatient: httpx.AsyncClient,
+    kind: Kind,
+    error: type[Exception],
 ) -> None:
     double.menu.order(kind)
     with pytest.raises(error):
-        await client.post("/send", content="lost")
+        await impatient.post("/send", content="lost")
     assert double.box.total == 0
     assert (await client.post("/send", content="next")).status_code == 202
 
 
 @pytest.mark.parametrize("kind", [Kind.HANG, Kind.RESET])
-async def test_taken_without_an_answer(double: Double, client: httpx.AsyncClient, kind: Kind) -> None:
+async def test_taken_without_an_answer(double: Double, impatient: httpx.AsyncClient, kind: Kind) -> None:
     double.menu.order(kind, taken=True)
     with pytest.raises(httpx.TransportError):
-        await client.post("/send", content="taken")
+        await impatient.post("/send", content="taken")
     assert [message.text for message in await double.box.wait(1)] == ["taken"]
 
 

@@ -140,7 +140,7 @@ async def test_a_long_list_is_told_without_its_items(
     """The sockets then look for themselves."""
     await told.commit("ada", 501)
     channel = settings.keys.user("ada")
-    async with hints(settings.redis, channel) as heard, asyncio.timeout(20):
+    async with hints(settings.redis, channel) as heard, asyncio.timeout(60):
         await mark(ada, "read-all")
         change = InboxChange.model_validate_json(await heard())
     assert (change.read, change.unread) == ([], 0)

@@ -1,7 +1,6 @@
 """The API as it runs: a real socket, its probes, and a stop that lets a request end."""
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from db.pool import Connection
 from outbox.api.main import SILENCE_SECONDS, Pulse, main
+from outbox.local.ports import any_free
 from outbox.service import Stop
 from outbox.settings import Settings
 
@@ -20,22 +20,19 @@ ONE: dict[str, Any] = {"event_type": "order.paid", "user_id": "u-1"}
 @pytest.fixture
 async def running(settings: Settings, token: str) -> AsyncIterator[tuple[httpx.AsyncClient, Stop]]:
     """The API on a free port, until the test ends or asks it to stop."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    stop = Stop()
+    port, stop = any_free(), Stop()
     serving = asyncio.create_task(main(settings.model_copy(update={"api_port": port}), stop))
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
         await until_open(client, serving)
         yield client, stop
     stop.ask()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await serving
 
 
 async def until_open(client: httpx.AsyncClient, serving: "asyncio.Task[None]") -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not serving.done():
             try:
                 await client.get("/healthz")
@@ -103,7 +100,7 @@ async def test_before_it_stops_it_says_so_and_goes_on_and_lets_connections_end(
 
 async def until_waiting(admin: Connection) -> None:
     waiting = "SELECT true FROM pg_locks WHERE NOT granted AND relation = 'notify.notifications'::regclass"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not await admin.fetchval(waiting):
         assert time.monotonic() < deadline, "the request never reached the table"
 

@@ -5,17 +5,21 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import jwt
 import pytest
 import redis.asyncio as aioredis
 import structlog
+from pydantic import SecretStr
 
+from bench.chaos.proxy import Proxy
 from db.pool import Connection, Pool
 from outbox import rates
 from outbox.api import quotas
 from outbox.api.app import create_app
+from outbox.local.ports import any_free
 from outbox.probes import Health
 from outbox.settings import Settings
 from outbox.tokens import Scope, issue
@@ -203,16 +207,26 @@ async def test_without_redis_the_setting_decides(
     assert [line["event"] for line in lines].count("api.rates_blind") == 1
 
 
+@pytest.fixture
+async def proxy(settings: Settings, redis: aioredis.Redis) -> AsyncIterator[Proxy]:
+    at = urlsplit(settings.redis)
+    proxy = Proxy(at.hostname or "", at.port or 6379)
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
+
+
 async def test_it_comes_back_when_redis_does(
-    settings: Settings, pool: Pool, redis: aioredis.Redis, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, pool: Pool, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quotas, "BLIND_SECONDS", 0.0)
-    async with process(settings, pool, rate_producer="1/hour") as api:
-        await redis.client_pause(600)
+    there, proxy.target = proxy.target, ("127.0.0.1", any_free())
+    through = SecretStr(settings.redis.replace(f":{there[1]}/", f":{proxy.port}/"))
+    async with process(settings, pool, rate_producer="1/hour", redis_url=through) as api:
         with structlog.testing.capture_logs() as lines:
             assert (await api.get(MISSING)).status_code == 404
         assert [line["event"] for line in lines] == ["api.rates_blind"]
-        await redis.ping()  # answered once the pause is over
+        proxy.target = there
         assert [(await api.get(MISSING)).status_code for _ in range(2)] == [404, 429]
 
 

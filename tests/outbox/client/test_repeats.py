@@ -9,7 +9,7 @@ from tests.outbox.client.conftest import Open, Token
 from tests.outbox.client.odd_server import HANG_UP, answer, odd_server
 
 HELLO = {"event_type": "order.paid", "user_id": "ada"}
-QUICK = Options(retry=Retry(attempts=4, base=0.001), timeout=5)
+QUICK = Options(retry=Retry(attempts=4, base=0.001), timeout=60)
 
 
 async def test_a_lost_answer_creates_nothing_twice(

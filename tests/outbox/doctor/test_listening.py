@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
+import pytest
 from pydantic import SecretStr
 
 from outbox.doctor.examine import examine
@@ -21,9 +22,7 @@ from outbox.local.ports import any_free
 from outbox.settings import Settings
 from tests import servers
 from tests.conftest import Database
-from tests.outbox.doctor.test_examine import of, patience
-
-__all__ = ["patience"]  # a fixture
+from tests.outbox.doctor.test_examine import of
 
 CONFIG = """
 [databases]
@@ -69,7 +68,7 @@ async def pgbouncer(database: Database, mode: str, folder: Path) -> AsyncIterato
 
 
 async def answers(url: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 conn = await asyncpg.connect(url, statement_cache_size=0)
@@ -80,7 +79,10 @@ async def answers(url: str) -> None:
                 return
 
 
-async def test_transaction_mode(settings: Settings, database: Database, redis: Any, tmp_path: Path) -> None:
+async def test_transaction_mode(
+    settings: Settings, database: Database, redis: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outbox.doctor.listening.HEARD_WITHIN_SECONDS", 1.5)
     async with pgbouncer(database, "transaction", tmp_path) as url:
         report = await examine(settings.model_copy(update={"listen_database_url": SecretStr(url)}))
     [found] = of(report, "listen")

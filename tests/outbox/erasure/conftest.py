@@ -150,6 +150,12 @@ async def content(node: "aioredis.Redis", key: bytes) -> bytes:
 
 
 @pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """What is under way is waited for as long as a lease lasts."""
+    return settings.model_copy(update={"relay_lease": 2, "worker_lease": 2})
+
+
+@pytest.fixture
 def history(admin: Connection, producer: Connection, redis: "aioredis.Redis", settings: Settings) -> History:
     return History(admin, producer, redis, settings)
 
@@ -159,7 +165,7 @@ def eraser(settings: Settings, pool: Pool, nodes: Nodes) -> Eraser:
     return Eraser(settings, pool, Streams(nodes, settings.keys))
 
 
-async def carry_out(eraser: Eraser, seconds: float = 30) -> None:
+async def carry_out(eraser: Eraser, seconds: float = 60) -> None:
     """Every erasure there is, the wait between its rounds among it."""
     unfinished = "SELECT EXISTS (SELECT FROM notify.erasures WHERE finished_at IS NULL)"
     async with asyncio.timeout(seconds):

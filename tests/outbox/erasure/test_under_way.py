@@ -218,7 +218,7 @@ async def test_open_sockets_are_told_to_look(history: History, eraser: Eraser) -
     async with hints(history.settings.redis, history.settings.keys.user(ADA)) as heard:
         await begin(eraser)
         await carry_out(eraser)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             change = InboxChange.model_validate_json(await heard())
     assert (change.version > 10**15, change.last_seq, change.item) == (True, 0, None)
 

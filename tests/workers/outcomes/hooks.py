@@ -33,13 +33,13 @@ class Webhook:
         return {
             "url": f"{self.far.double.url}/{self.number}",
             "secrets": ["env:HOOK_SECRET"],
-            "timeout_seconds": 1,
+            "timeout_seconds": 20,
         }
 
     @property
     def cases(self) -> Mapping[str, Case]:
         url, order = self.far.double.url, self.far.double.menu.order
-        secure = {"url": url.replace("http:", "https:")}
+        secure, soon = {"url": url.replace("http:", "https:")}, {"timeout_seconds": 2}
         return {
             "success": Case(),
             "redirect": Case(lambda: order(Kind.ANSWER, status=302)),
@@ -50,8 +50,8 @@ class Webhook:
             "egress": Case(config={"url": "https://10.0.0.1/"}),
             "connection": Case(config={"url": nobody()}),
             "tls": Case(lambda: order(Kind.GARBAGE, times=None), config=secure),
-            "timeout before sending": Case(lambda: order(Kind.SILENT, times=None), config=secure),
-            "timeout after sending": Case(lambda: order(Kind.HANG, taken=True)),
+            "timeout before sending": Case(lambda: order(Kind.SILENT, times=None), config=secure | soon),
+            "timeout after sending": Case(lambda: order(Kind.HANG, taken=True), config=soon),
             "malformed answer": Case(lambda: order(Kind.MALFORMED, taken=True)),
             "slow": Case(lambda: order(Kind.SLOW, seconds=SLOW_SECONDS)),
         }

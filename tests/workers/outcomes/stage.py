@@ -22,7 +22,8 @@ COUNTERS = {
 OPEN = ("retrying", "deferred")
 OUTAGE = 6  # more than open a circuit
 SKIPPED = frozenset({"processed{deferred}", "failed{circuit_open}", "attempts{skipped}"})
-LEASE_SECONDS = 4  # an attempt may take half of it
+LEASE_SECONDS = 40  # an attempt may take half of it
+SHORT_LEASE_SECONDS = 4  # where no answer comes
 
 
 def nothing() -> None:

@@ -1,4 +1,7 @@
-"""`python -m bench.footprint` still runs, from servers of its own to the table."""
+"""`python -m bench.footprint` still runs, from servers of its own to the table.
+
+Most of a minute, for a figure that is taken once a release: run pytest tests/bench/real_footprint.py.
+"""
 
 import asyncio
 import json
