@@ -60,6 +60,14 @@ HUNT = settings(
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+# The hunts that find at once what those before them do not; where that has changed, it only takes longer.
+SOONER = {
+    "a refill takes all ticks for what the last one was": 21,
+    "another number of shards holds for what was looked for already": 3,
+    "old partitions go whatever the streams hold": 3,
+    "the flag is read through MVCC": 7,
+    "the snapshot is read after the rows": 6,
+}
 
 
 def hunt(machine: type[Any], first: int) -> None:
@@ -265,10 +273,6 @@ RELAY_MUTANTS: dict[str, tuple[type[Redis], list[tuple[object, str, object]]]] =
 }
 
 
-# The hunt that finds what twenty others do not.
-RARE = {"a refill takes all ticks for what the last one was": 21}
-
-
 @pytest.mark.parametrize("name", RELAY_MUTANTS)
 def test_p2_the_relays_machine_kills(name: str) -> None:
     streams, places = RELAY_MUTANTS[name]
@@ -279,7 +283,7 @@ def test_p2_the_relays_machine_kills(name: str) -> None:
         # A relay that starts would see some of what was passed over by itself, and stand still.
         planted = staticmethod(lambda: replaced(*places, (sql, "passed_over", never)))
 
-    kills(Mutant, "P2", RARE.get(name, 0))
+    kills(Mutant, "P2", SOONER.get(name, 0))
 
 
 # The wake-up
@@ -338,4 +342,4 @@ def test_i6_the_wake_ups_machine_kills(name: str) -> None:
     class Mutant(machine):  # type: ignore[valid-type, misc]  # chosen by the table
         planted = staticmethod(lambda: replaced(*places))
 
-    kills(Mutant, "I6")
+    kills(Mutant, "I6", SOONER.get(name, 0))
