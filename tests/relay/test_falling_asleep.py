@@ -1,4 +1,4 @@
-"""No commit waits for the poll, whenever it comes: thousands of them around the relay's falling asleep.
+"""No commit waits for the poll, whenever it comes: 10,000 of them around the relay's falling asleep.
 
 WAKE_COMMITS=100000 tries longer. Either mutant is found within some hundred.
 """
@@ -17,7 +17,7 @@ from relay.snapshot import Xid
 from relay.wake import Mode, Sleep
 from tests.relay.wakes import SOON_SECONDS, Trial, trial
 
-COMMITS = int(os.environ.get("WAKE_COMMITS", "3000"))
+COMMITS = int(os.environ.get("WAKE_COMMITS", "10000"))
 PRODUCERS = 6  # at each of three isolation levels
 LINGER_SECONDS, POLL_SECONDS = 0.005, 60.0
 MUTANT_SECONDS = 60
@@ -33,7 +33,7 @@ def polls() -> float:
     return REGISTRY.get_sample_value("outbox_relay_wake_ups_total", {"cause": "poll"}) or 0
 
 
-@pytest.mark.timeout(max(600, COMMITS // 50))  # ten seconds on two idle cores
+@pytest.mark.timeout(max(600, COMMITS // 50))  # half a minute on two idle cores
 async def test_no_commit_around_falling_asleep_is_left_to_the_poll(
     patient: Settings, admin: Connection, redis: Redis
 ) -> None:
