@@ -51,7 +51,7 @@ class Claim(NamedTuple):
     """One entry's answer: whether it was claimed, and the facts. Fields in the order of the statement's columns."""
 
     notification_id: UUID
-    known: bool  # False once the notification was erased
+    known: bool  # False once the notification was erased or purged
     prior_status: str | None  # before this claim; None where there was no delivery yet
     prior_attempts: int | None  # how often it was settled before, deferrals counted: what its entry carries
     attempts: int | None  # this one counted; None where the claim failed

@@ -65,6 +65,10 @@ async def rewritable(conn: Executor) -> bool:
     return may
 
 
+async def kept(conn: Executor) -> Record:
+    return await one(conn, "kept")
+
+
 async def half_built(conn: Executor) -> list[str]:
     return [record["name"] for record in await conn.fetch(SQL["half_built"])]
 

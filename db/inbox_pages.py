@@ -36,6 +36,12 @@ async def below(
     return [item_of(row) for row in rows]
 
 
+async def oldest(executor: Executor, user_id: str) -> int | None:
+    """The lowest seq: those before are gone. None: there is no item."""
+    seq: int | None = await executor.fetchval(SQL["oldest"], user_id)
+    return seq
+
+
 async def counts(executor: Executor, user_id: str) -> Counts:
     """Zeros for a user who has never been sent anything."""
     row = await executor.fetchrow(SQL["counts"], user_id)

@@ -103,14 +103,17 @@ class Session:
         return max(0, self._from - MARKS), self._from
 
     def marked(self, items: list[Standing]) -> list[Outgoing]:
-        """All that the client needs to put right what it holds, whatever that is."""
-        if not items:
+        """All that the client needs to put right what it holds, whatever that is. What is gone leaves its list as what
+        is archived does."""
+        low, high = self.marks_span()
+        if low == high:
             return []
+        gone = sorted(set(range(low + 1, high + 1)).difference(item.seq for item in items))
         return [
             Changed(
                 read=[item.seq for item in items if item.read],
                 unread_again=[item.seq for item in items if not item.read],
-                archived=[item.seq for item in items if item.archived],
+                archived=[item.seq for item in items if item.archived] + gone,
                 unarchived=[item.seq for item in items if not item.archived],
                 unread=self._goal.unread,
                 version=self._goal.version,

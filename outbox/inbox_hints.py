@@ -36,7 +36,7 @@ async def publish(nodes: Nodes, keys: Keys, user_id: str, hint: InboxChange) -> 
 
 
 async def spread(nodes: Nodes, messages: Messages) -> None:
-    """To the nodes of a cluster, one pipeline each and all at once. Never raises for an outage, as above."""
+    """Those of many users: to each node one pipeline, all at once. Never raises for an outage, as above."""
     try:
         async with asyncio.timeout(NODE_SECONDS):
             groups = await nodes.grouped(messages)
@@ -53,7 +53,7 @@ async def _to_node(nodes: Nodes, messages: Messages) -> None:
             pipe = redis.pipeline(transaction=False)
             for channel, texts in messages.items():
                 for text in texts:
-                    pipe.execute_command("SPUBLISH", channel, text)
+                    pipe.execute_command("SPUBLISH" if nodes.is_cluster else "PUBLISH", channel, text)
             await pipe.execute()
     except (RedisError, OSError) as error:
         log.warning("inbox.publish_failed", error=describe(error))

@@ -1,5 +1,6 @@
 """The kinds of values that settings have, and what each must look like. Pure."""
 
+from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -57,6 +58,12 @@ def web(value: str) -> str:
     return value
 
 
+def a_day_at_least(value: timedelta) -> timedelta:
+    if value < timedelta(days=1):
+        raise ValueError("must be a day at least, like P90D")
+    return value
+
+
 def split(value: object) -> object:
     """A list as people write it in an environment: with commas."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -76,6 +83,7 @@ RedisUrl = Annotated[
 RecipientUrl = Annotated[str, AfterValidator(refuse_other_placeholders)]
 WebUrl = Annotated[str, AfterValidator(web)]
 TraceUrl = Annotated[str, AfterValidator(refuse_other_traces)]
+Keep = Annotated[timedelta, AfterValidator(a_day_at_least)]
 Rate = Annotated[str, Field(pattern=RATE)]
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]

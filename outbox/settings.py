@@ -24,6 +24,7 @@ from outbox.errors import SettingsError
 from outbox.otel_settings import OtelSettings
 from outbox.setting_values import (
     DatabaseUrl,
+    Keep,
     Port,
     Rate,
     RecipientUrl,
@@ -110,7 +111,7 @@ class Settings(OtelSettings, BaseSettings):
     # How many requests a producer and a user may make, over all processes: 600/minute. Empty: any.
     rate_producer: Rate = ""
     rate_user: Rate = ""
-    audit_retention: Annotated[timedelta, Field(ge=timedelta(days=1))] = timedelta(days=365)
+    audit_retention: Keep = timedelta(days=365)
     # In production, addresses of the service are https:// unless this is set.
     allow_plain_http: bool = False
     # What unsubscribe links and bounce addresses are signed with; unset, it follows from jwt_secret. Set it to the old
@@ -125,6 +126,8 @@ class Settings(OtelSettings, BaseSettings):
     relay_verify: Seconds = 1
     stream_max_length: PositiveInt = 100_000
     retention: timedelta = timedelta(days=3)
+    # How long notifications are kept that are at their end, inboxes among them. None: for good.
+    notification_retention: Keep | None = None
     partition_rows: PositiveInt = 1_000_000
 
     worker_lease: Seconds = 60
@@ -164,6 +167,15 @@ class Settings(OtelSettings, BaseSettings):
             raise ValueError(
                 "OUTBOX_LISTEN_DATABASE_URL must be set to Postgres itself where DATABASE_URL leads through a pooler"
                 " (pooler=transaction), and must not lead through one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def notifications_outlive_their_log(self) -> Self:
+        if self.notification_retention is not None and self.notification_retention < self.retention:
+            raise ValueError(
+                f"OUTBOX_NOTIFICATION_RETENTION={self.notification_retention} is shorter than"
+                f" OUTBOX_RETENTION={self.retention}: what Redis may be filled with again has to be known"
             )
         return self
 

@@ -22,6 +22,7 @@ from relay.expiry import Expiry
 from relay.lead import Lead
 from relay.listener import Listener, cancelled
 from relay.relay import Relay
+from relay.retention import Retention
 from relay.ship import Shipper
 from relay.streams import Streams
 from relay.survey import Survey
@@ -94,6 +95,10 @@ async def main(settings: Settings, stop: Stop) -> None:
             "relay.survey_redis": survey.redis,
             "relay.expiry": expiry.step,
         }
+        retention = None
+        if settings.notification_retention is not None:
+            retention = Retention(relay.lead, nodes, settings, settings.notification_retention)
+            steps["relay.retention"] = retention.step
         others = [
             tasks.create_task(run_loop(name, each, asyncio.Event(), stop)) for name, each in steps.items()
         ]
@@ -103,6 +108,8 @@ async def main(settings: Settings, stop: Stop) -> None:
         with suppress(*OUTAGES):
             await relay.stop()
             await upkeep.stop()
+            if retention:
+                await retention.stop()
     pool.terminate()
     await nodes.aclose()
 

@@ -44,11 +44,17 @@ PARTITIONS_EXPIRED = Gauge(
     "outbox_relay_partitions_expired",
     "Partitions past the retention that are still there, as one of their rows is in a stream, or is locked.",
 )
+PURGED = Counter("outbox_relay_purged_rows_total", "Rows that went with old notifications.", ["table"])
+PURGE_BEHIND = Gauge(
+    "outbox_relay_purge_behind_seconds",
+    "For how long the oldest notification not looked at yet could have been gone; no figure without a retention.",
+)
 UPKEEP_AT = Gauge("outbox_relay_upkeep_timestamp_seconds", "When this relay last saw to the partitions.")
 COLLISIONS = Counter("outbox_relay_collisions_total", "Ticks that another relay had made first.")
 
 OF_THE_LEADER = (QUEUE_LENGTH, PENDING, PENDING_SECONDS, OLDEST_SECONDS, BEHIND)
-COUNTED_BY_THE_LEADER = (LAG_ROWS, PARTITIONS, PARTITION_ROWS_AHEAD, PARTITIONS_EXPIRED)
+COUNTED_BY_THE_LEADER = (LAG_ROWS, PARTITIONS, PARTITION_ROWS_AHEAD, PARTITIONS_EXPIRED, PURGE_BEHIND)
+PURGE_BEHIND.set(float("nan"))
 
 
 def stand_by() -> None:

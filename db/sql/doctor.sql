@@ -90,6 +90,15 @@ GROUP BY w.role, c.relname ORDER BY w.role, c.relname
 -- Whether this login could change the log, which nobody should.
 SELECT has_table_privilege('notify.outbox', 'UPDATE') OR has_table_privilege('notify.outbox', 'TRUNCATE')
 
+-- name: kept
+-- What notifications take that are kept: the tables that grow with them, indexes and all. And whether the index is there by
+-- which old ones are found.
+SELECT (SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c
+        WHERE c.relnamespace = 'notify'::regnamespace
+          AND c.relname IN ('notifications', 'deliveries', 'delivery_events', 'inbox'))::bigint AS bytes,
+       coalesce((SELECT i.indisvalid FROM pg_index i
+                 WHERE i.indexrelid = to_regclass('notify.notifications_created_at')), false) AS indexed
+
 -- name: half_built
 -- Indexes whose building beside the producers was stopped half way.
 SELECT c.relname AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid

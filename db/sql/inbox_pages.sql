@@ -12,6 +12,10 @@ FROM (SELECT * FROM notify.inbox
 JOIN notify.notifications n ON n.id = i.notification_id
 ORDER BY i.seq DESC
 
+-- name: oldest
+-- The first item that is still there. The beginning of one range of the primary key.
+SELECT seq FROM notify.inbox WHERE user_id = $1 ORDER BY seq LIMIT 1
+
 -- name: counts
 -- The counters and how many items there are, of one moment. One row of the counters by primary key; the items are
 -- counted in its index, which for most of them is all that is read.

@@ -148,8 +148,9 @@ SELECT max(id) FROM notify.outbox WHERE xid = $1
 
 -- name: unsettled_rows
 -- What one stream should hold of the ticks between two snapshots, without what is settled already: a flushed
--- stream comes back as its backlog, not as its history. What is being sent stays in: its worker may be dead.
--- Index (xid, id), then the deliveries' primary key.
+-- stream comes back as its backlog, not as its history. What is being sent stays in: its worker may be dead. What was
+-- purged or erased stays away: its deliveries cannot tell that they were settled. Index (xid, id), then the primary keys of
+-- deliveries and notifications.
 SELECT {row}
 FROM (SELECT * FROM notify.outbox WHERE xid >= $1 AND xid < $2 AND id > $7
       UNION ALL
@@ -161,6 +162,7 @@ WHERE pg_visible_in_snapshot(xid, $4::text::pg_snapshot)
     WHERE d.notification_id = r.notification_id AND d.channel = $5
       AND (d.status NOT IN ('pending', 'sending', 'retrying', 'deferred')
            OR d.status <> 'sending' AND d.attempts + d.deferrals > r.attempt))
+  AND EXISTS (SELECT FROM notify.notifications n WHERE n.id = r.notification_id)
 ORDER BY id LIMIT $8
 
 -- name: ticks_from

@@ -152,8 +152,9 @@ class Inbox:
             counters = await inbox.counters(conn, user_id)
             span = span_of(search.cursor, counters.last_seq)
             items = await inbox_pages.below(conn, user_id, span, kind, search.limit + 1)
+            oldest = await inbox_pages.oldest(conn, user_id)
         page = [item.model_dump(mode="json") for item in items[: search.limit]]
-        body = {"items": page, "next_cursor": next_cursor(items, search.limit, span)}
+        body = {"items": page, "next_cursor": next_cursor(items, search.limit, span, oldest)}
         return PrettyResponse(body | told(counters), headers=NO_STORE)
 
     async def count(self, request: Request) -> Response:
@@ -212,8 +213,8 @@ def span_of(cursor: int | None, last_seq: int) -> tuple[int, int]:
     return max(0, ceiling - 1 - LOOK), ceiling
 
 
-def next_cursor(items: list[InboxItem], limit: int, span: tuple[int, int]) -> str | None:
-    """Below the last one shown, or else below all that was looked at."""
+def next_cursor(items: list[InboxItem], limit: int, span: tuple[int, int], oldest: int | None) -> str | None:
+    """Below the last one shown, or else below all that was looked at. None where there is nothing."""
     if len(items) > limit:
         return str(items[limit - 1].seq)
-    return str(span[0] + 1) if span[0] > 0 else None
+    return str(span[0] + 1) if oldest is not None and oldest <= span[0] else None

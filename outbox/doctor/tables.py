@@ -9,6 +9,7 @@ from asyncpg import Record
 
 from db import doctor as sql
 from db import migrations, status
+from outbox.doctor import kept
 from outbox.doctor.desk import Area, Check, Desk
 from outbox.doctor.finding import Finding, fail, ok, warn
 
@@ -120,5 +121,6 @@ AREA = Area(
         Check("schema.revision", revision, judge_revision),
         Check("postgres.notification_queue", queue, judge_queue),
         Check("schema.vacuum", vacuum, judge_vacuum),
+        kept.CHECK,
     ),
 )

@@ -135,8 +135,8 @@ RELAY = [
     by_relay(
         "unsettled_rows_of_a_shard",
         lambda c, n: sql.unsettled_rows(c, SPAN, sql.Share("inapp", "normal", 4, 1), 0, 2**31),
-        {LOG, DELIVERIES},
-        2 * SPAN_ROWS,
+        {LOG, DELIVERIES, NOTIFICATIONS},
+        3 * SPAN_ROWS,
         sorts=1,
     ),
     by_relay("solo_rows", lambda c, n: sql.solo_rows(c, SOLO_XID, SOLO_ROWS // 2, 500), {LOG}, 500, sorts=1),
@@ -144,8 +144,8 @@ RELAY = [
     by_relay(
         "unsettled_rows",
         lambda c, n: sql.unsettled_rows(c, SPAN, sql.Share("inapp", "normal"), 0, 2**31),
-        {LOG, DELIVERIES},
-        2 * SPAN_ROWS,
+        {LOG, DELIVERIES, NOTIFICATIONS},
+        3 * SPAN_ROWS,
         sorts=1,  # by id, across transactions
     ),
     by_relay("backlog", lambda c, n: sql.backlog(c, ticked(n), [1999], 0), {LOG}, TAIL + ROWS_PER_XID),
@@ -278,6 +278,7 @@ GATEWAY = [
         500,
         sorts=1,
     ),
+    Hot("oldest", lambda c, n: inbox_pages.oldest(c, HEAVY), {INBOX}, 1),
     Hot("counts", lambda c, n: inbox_pages.counts(c, "u7"), {COUNTERS, INBOX}, 30),
     Hot(
         "seqs",

@@ -53,6 +53,14 @@ async def test_an_entry_that_was_put_off_does_not_come_back(
     assert await refilled(admin) == expected
 
 
+async def test_of_a_notification_that_is_no_more_nothing_comes_back(admin: Connection) -> None:
+    """Its deliveries are gone, too, and would look as if nobody had had them yet."""
+    one = await notify(admin)
+    assert await refilled(admin) == [0]
+    await admin.execute("DELETE FROM notify.notifications WHERE id = $1", one)
+    assert await refilled(admin) == []
+
+
 async def test_what_a_producer_asked_for_is_still_known_when_it_is_due(admin: Connection) -> None:
     asked: dict[str, Any] = {
         "digest_key": "k",

@@ -36,6 +36,7 @@ FORBIDDEN = [
     "SELECT setval('notify.outbox_id_seq', 1)",
     "SELECT notify.outbox_drop_partition('outbox_p0000000000000000000', '1:1:')",
     "SELECT notify.outbox_add_partition(1000000, 2000000)",
+    "SELECT notify.purge('30 days', '-infinity', notify.uuid7(), 1)",
     "SELECT notify.outbox_accept()",
     "CREATE TABLE notify.mine ()",
     "CREATE FUNCTION notify.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",

@@ -1,5 +1,6 @@
 """Settings: a wrong value stops the start with its key and value, and a secret is never shown."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,13 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
 def test_what_is_set_is_read(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("OUTBOX_API_PORT", "9000")
     environment.setenv("OUTBOX_RETENTION", "P7D")
+    environment.setenv("OUTBOX_NOTIFICATION_RETENTION", "P90D")
     environment.setenv("OUTBOX_GATEWAY_ORIGINS", "https://shop.example, https://www.example")
     settings = Settings.load()
     assert settings.database == GOOD["DATABASE_URL"]
     assert settings.listen_database == settings.migrate_database == settings.database
     assert (settings.api_port, settings.retention.days) == (9000, 7)
+    assert settings.notification_retention == timedelta(days=90)
     assert settings.gateway_origins == ["https://shop.example", "https://www.example"]
     assert settings.public_api_url == "http://127.0.0.1:9000"
 
@@ -41,6 +44,17 @@ def test_what_is_set_is_read(environment: pytest.MonkeyPatch) -> None:
         ("OUTBOX_API_PORT", "70000", "OUTBOX_API_PORT='70000': "),
         ("OUTBOX_ENV", "staging", "OUTBOX_ENV='staging': "),
         ("OUTBOX_RELAY_POLL", "0", "OUTBOX_RELAY_POLL='0': "),
+        (
+            "OUTBOX_NOTIFICATION_RETENTION",
+            "PT23H",
+            "OUTBOX_NOTIFICATION_RETENTION='PT23H': Value error, must be a day",
+        ),
+        (
+            "OUTBOX_NOTIFICATION_RETENTION",
+            "P2D",
+            "OUTBOX_NOTIFICATION_RETENTION=2 days, 0:00:00 is shorter than",
+        ),
+        ("OUTBOX_NOTIFICATION_RETENTION", "soon", "OUTBOX_NOTIFICATION_RETENTION='soon': "),
         ("DATABASE_URL", "mysql://app:hunter2@db/app", "DATABASE_URL=(hidden): "),
         ("DATABASE_URL", "postgresql://", "DATABASE_URL=(hidden): "),
         ("REDIS_URL", "http://:hunter2@cache", "REDIS_URL=(hidden): "),

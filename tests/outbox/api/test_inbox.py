@@ -71,6 +71,21 @@ async def test_newest_first_page_by_page(ada: httpx.AsyncClient, told: Inbox) ->
     assert await seqs(ada, "limit=3") == await seqs(ada, "limit=7") == [7, 6, 5, 4, 3, 2, 1]
 
 
+async def test_the_last_page_is_the_one_with_the_oldest_that_is_left(
+    ada: httpx.AsyncClient, told: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is gone leaves no pages behind that would all have to be asked for."""
+    monkeypatch.setattr(inbox, "LOOK", 2)
+    await told.deliver("ada", 9)
+    await told.pool.execute("DELETE FROM notify.inbox WHERE seq IN (1, 2, 3, 4, 7, 8)")
+    cursors, cursor = [], "10"
+    while cursor is not None:
+        cursor = (await ada.get(f"{ADA}?cursor={cursor}")).json()["next_cursor"]
+        cursors.append(cursor)
+    assert cursors == ["8", "6", None]
+    assert await seqs(ada) == [9, 6, 5]
+
+
 async def test_an_inbox_that_nothing_came_to(ada: httpx.AsyncClient) -> None:
     nothing = {"unread": 0, "version": 0, "last_seq": 0}
     assert (await ada.get(ADA)).json() == {"items": [], "next_cursor": None} | nothing

@@ -167,6 +167,27 @@ async def test_vacuum_switched_off(settings: Settings, admin: Connection, redis:
     assert "ALTER TABLE notify.deliveries RESET" in worry(await examine(settings), "schema.vacuum").advice
 
 
+async def test_much_that_is_kept_for_good(
+    settings: Settings, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [kept] = of(await examine(settings), "schema.kept")
+    assert kept.level is Level.OK
+    assert kept.what.endswith("they are kept for good")
+    monkeypatch.setattr("outbox.doctor.kept.MUCH", 1)
+    [kept] = of(await examine(settings), "schema.kept")
+    assert (kept.level, "OUTBOX_NOTIFICATION_RETENTION" in kept.advice) == (Level.NOTE, True)
+
+
+async def test_old_notifications_that_are_not_found(
+    settings: Settings, admin: Connection, redis: Any
+) -> None:
+    told = settings.model_copy(update={"notification_retention": timedelta(days=90)})
+    [kept] = of(await examine(told), "schema.kept")
+    assert (kept.level, "for 90 d" in kept.what) == (Level.OK, True)
+    await admin.execute("DROP INDEX notify.notifications_created_at")
+    assert worry(await examine(told), "schema.kept").advice == "outbox migrate"
+
+
 async def test_rows_that_no_partition_took(settings: Settings, admin: Connection, redis: Any) -> None:
     await admin.execute("SELECT setval('notify.outbox_id_seq', 5000000)")
     await admin.execute(NOTIFY)
