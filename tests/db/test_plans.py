@@ -127,6 +127,7 @@ PURGED_BY = {
         "digest_items_pkey",
     ),
     *("cap_slots_pkey", "endpoint_queue_notification_id", "digests_pkey", "digest_items_digest_id"),
+    "pg_index_indexrelid_index",  # whether its own index is there
 }
 ENDED = "UPDATE notify.deliveries SET settled_at = '2025-12-01+00' WHERE notification_id = ANY ($1::uuid[])"
 

@@ -69,9 +69,9 @@ BEGIN
         WHERE d.notification_id = n.id
           AND (d.status = ANY ('{pending,sending,retrying,deferred}') OR d.settled_at IS NULL OR d.settled_at >= before)
         OFFSET 0)
-      AND NOT EXISTS (
+      AND NOT EXISTS (  -- coalesce keeps it off the partial index of all open letters
         SELECT FROM notify.notifications_failed f
-        WHERE f.notification_id = n.id AND f.redriven_at IS NULL AND f.discarded_at IS NULL OFFSET 0)
+        WHERE f.notification_id = n.id AND coalesce(f.redriven_at, f.discarded_at) IS NULL OFFSET 0)
       AND NOT EXISTS (SELECT FROM notify.scheduled s WHERE s.notification_id = n.id OFFSET 0));
   gone := ARRAY(
     SELECT g.id FROM unnest(gone) AS g (id) JOIN unnest(ended) AS o (id) ON o.id = g.id
