@@ -16,6 +16,7 @@ from bench.watching.server import Prometheus, watching
 MEMORY_BYTES = 256 * 1024 * 1024
 SHARE = 0.4  # of requests and connections that meet a fault while the providers are ill
 AGAIN_SECONDS = 6.0
+KEPT = {"OUTBOX_NOTIFICATION_RETENTION": "P90D"}  # so that there is something to tell of it
 KEY = """
 INSERT INTO notify.api_keys (id, name, hash, scopes, created_by, expires_at)
 VALUES ('benchmarking', 'shop', decode(repeat('00', 32), 'hex'), '{producer}', 'bench', $1)
@@ -39,7 +40,7 @@ class Stage:
         self.note("leading relay killed")
         self.leader.running.process.kill()
         await asyncio.sleep(AGAIN_SECONDS)
-        place = {"OUTBOX_RELAY_PORT": str(self.leader.port)}
+        place = {"OUTBOX_RELAY_PORT": str(self.leader.port), **KEPT}
         await self.stack.enter_async_context(started(self.made, "relay-again", "relay", **place))
 
     async def flush(self) -> None:
@@ -65,7 +66,7 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
         await prepare(made)
         kinds = {"relay-2": "relay", "api": "api", "gateway-1": "gateway", "gateway-2": "gateway"}
         # The certificate that people outside would see: here the one of a double.
-        outside = {"OUTBOX_API_URL": made.doubles.receiver.double.url}
+        outside = {"OUTBOX_API_URL": made.doubles.receiver.double.url, **KEPT}
         more = {
             name: await stack.enter_async_context(started(made, name, kind, **outside))
             for name, kind in kinds.items()
