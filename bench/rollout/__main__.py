@@ -26,7 +26,7 @@ console = Console()
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.rollout", description=__doc__)
     parser.add_argument("--from", dest="commit", default=PREVIOUS, help="the commit that runs before")
-    parser.add_argument("--rate", type=float, default=40, help="calls a second, and as many rows by SQL")
+    parser.add_argument("--rate", type=float, default=15, help="calls a second, and as many rows by SQL")
     parser.add_argument("--people", type=int, default=100, help="users, each with a socket")
     parser.add_argument("--seconds", type=float, default=10, help="of rest before and after")
     parser.add_argument("--most-wait", type=float, default=5, help="seconds from commit to arrival")
