@@ -14,6 +14,7 @@ from rich.console import Console
 
 from bench.channels import evidence, producer
 from bench.channels.audit import audit, lines
+from bench.channels.batches import bare_ground, batches, show_batches
 from bench.channels.ground import SETTINGS, Ground, ground
 from bench.channels.isolation import isolation, show_isolation
 from bench.channels.report import Report, save, show
@@ -78,6 +79,12 @@ def overlook(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 async def staged(asked: argparse.Namespace, folder: Path) -> bool:
     asyncio.get_running_loop().set_exception_handler(overlook)
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # the same, of writes
+    if asked.batches:
+        async with bare_ground(folder) as made:
+            tried = await batches(made, asked.rows, console)
+        save("batches", tried)
+        show_batches(tried, console)
+        return True
     async with ground(folder) as made:
         if asked.isolation:
             found = await isolation(made, asked.rate, asked.seconds, asked.rounds, console)
@@ -100,6 +107,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--isolation", action="store_true", help="instead: what an ill provider costs the others"
+    )
+    parser.add_argument(
+        "--batches", action="store_true", help="instead: requests a notification takes, beside one at a time"
     )
     parser.add_argument("--rate", type=float, default=50, help="isolation: rows a second")
     parser.add_argument("--seconds", type=float, default=60, help="isolation: of each phase")

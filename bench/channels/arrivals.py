@@ -42,12 +42,15 @@ def hooked(scope: Scope, _: bytes) -> Iterable[str]:
 
 @dataclass(slots=True)
 class Arrivals:
-    """By provider and notification."""
+    """By provider and notification. `requests`: by provider, of those that are about any."""
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    requests: Counter[str] = field(default_factory=Counter)
 
     def add(self, provider: str, notifications: Iterable[str]) -> None:
-        self.counts.update((provider, notification) for notification in notifications)
+        about = [(provider, notification) for notification in notifications]
+        self.counts.update(about)
+        self.requests[provider] += bool(about)
 
     def counting(self, app: ASGIApp, provider: str, read: Reader) -> ASGIApp:
         """The application, faults and all, with a counter before it."""

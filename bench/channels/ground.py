@@ -163,9 +163,9 @@ class Doubles:
             "webhook": {"secrets": ["env:HOOK_SECRET"], "timeout_seconds": HOOK_SECONDS},
         }
 
-    def email(self, *order: str) -> dict[str, Any]:
+    def email(self, *order: str, batch: int = 20) -> dict[str, Any]:
         """The e-mail channel, its providers in this order. The bounce address tells the mail server whose letter it
-        is."""
+        is. `batch`: letters in one request of SendGrid's."""
         url, ca = self.sendgrid.double.url, str(self.certificate.chain)
         parts = {
             "sendgrid": {
@@ -173,7 +173,7 @@ class Doubles:
                 "key": "env:SENDGRID_API_KEY",
                 "url": url,
                 "ca": ca,
-                "batch": 20,
+                "batch": batch,
             },
             "smtp": {"type": "smtp", "url": "env:SMTP_URL"},
         }
