@@ -7,7 +7,9 @@ from typing import Generic, TypeVar
 
 from outbox.trace_context import leave
 
-# A batch departs when nothing joined it for so long and nothing more is coming, or so long after its first.
+# A batch departs when nothing joined it for so long, nothing more is coming and none is on its way, or so long after
+# its first. That those behind one that is on its way gather until it is answered is Nagle's algorithm (RFC 896): nobody
+# waits while there is little to do, and the more there is the larger the batches.
 QUIET_SECONDS = 0.005
 LONGEST_SECONDS = 0.2
 
@@ -61,8 +63,10 @@ class Gathering(Generic[M, R]):
         self._closes = loop.call_at(min(loop.time() + QUIET_SECONDS, self._latest), self._look)
 
     def _look(self) -> None:
-        """Nothing joined for a while: it departs, unless somebody is coming and there is time."""
-        if self._coming.number > 0 and asyncio.get_running_loop().time() < self._latest:
+        """Nothing joined for a while: it departs, unless somebody is coming, or another is on its way, and there is
+        time."""
+        more = self._coming.number > 0 or self._running
+        if more and asyncio.get_running_loop().time() < self._latest:
             self._look_later()
         else:
             self.depart()

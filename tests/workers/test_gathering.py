@@ -11,11 +11,13 @@ from workers.gathering import LONGEST_SECONDS, QUIET_SECONDS, Coming, Gathering
 class Sender:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
+        self.begun = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def send(self, messages: Sequence[int]) -> list[int]:
         self.batches.append(list(messages))
+        self.begun.set()
         await self.gate.wait()
         if 13 in messages:
             raise RuntimeError("no thirteen")
@@ -59,6 +61,37 @@ async def test_it_waits_for_those_who_are_coming(monkeypatch: pytest.MonkeyPatch
     coming.number = 0
     assert (await first, await second) == (10, 20)
     assert sender.batches == [[1, 2]]
+
+
+async def test_those_behind_one_on_its_way_gather(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.gathering.LONGEST_SECONDS", 60.0)
+    sender = Sender()
+    sender.gate.clear()
+    gathering = Gathering(sender.send, 100)
+    first = asyncio.create_task(gathering.add(1))
+    await sender.begun.wait()
+    others = []
+    for number in (2, 3, 4):
+        others.append(asyncio.create_task(gathering.add(number)))
+        await asyncio.sleep(QUIET_SECONDS * 4)
+    assert sender.batches == [[1]]
+    sender.gate.set()
+    assert await asyncio.gather(first, *others) == [10, 20, 30, 40]
+    assert sender.batches == [[1], [2, 3, 4]]
+
+
+async def test_one_that_hangs_holds_up_the_others_for_a_moment_only() -> None:
+    sender = Sender()
+    sender.gate.clear()
+    gathering = Gathering(sender.send, 100)
+    first = asyncio.create_task(gathering.add(1))
+    await sender.begun.wait()
+    sender.begun.clear()
+    second = asyncio.create_task(gathering.add(2))
+    async with asyncio.timeout(60):
+        await sender.begun.wait()
+    sender.gate.set()
+    assert (await first, await second) == (10, 20)
 
 
 async def test_it_does_not_wait_for_ever() -> None:
