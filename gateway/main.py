@@ -1,6 +1,7 @@
 """The gateway process: sockets to browsers on one side, Postgres and one pub/sub connection on the other."""
 
 import asyncio
+import gc
 
 from redis.asyncio import BlockingConnectionPool
 
@@ -18,11 +19,14 @@ from outbox.vitals import Vitals
 
 log = get("gateway")
 
+# To look through all sockets for garbage takes seconds where there are many; little becomes garbage in a cycle.
+GARBAGE_THRESHOLDS = (20_000, 20, 100)
 PUBLISHERS = 4  # connections for PUBLISH, however many sockets
 
 
 async def main(settings: Settings, stop: Stop) -> None:
     """Serve until asked to stop, then close the sockets with a hint when to come back."""
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     pool = await open_pool(settings.database, name="gateway", size=POOL_SIZE)
     nodes = Nodes(
         settings.redis,

@@ -26,10 +26,10 @@ from outbox.local.doubles.serving import Double
 
 ANSWER_SECONDS = 0.1
 DONE_SECONDS = 600
-# To people of whom all have an address and one phone with FCM.
+# To 250 people of whom all have an address and one phone with FCM. No request of SendGrid's may name one twice.
 INSERT = """
 INSERT INTO notify.outbox (notification_id, event_type, user_id, channels, payload)
-SELECT id, 'bench.batch', 'u' || 2 + 4 * (place % 5), ARRAY[$2::text], '{"title": "Order", "body": "It is on its way"}'
+SELECT id, 'bench.batch', 'u' || 2 + 4 * (place % 250), ARRAY[$2::text], '{"title": "Order", "body": "On its way"}'
 FROM unnest($1::uuid[]) WITH ORDINALITY AS r (id, place)
 """
 OPEN = """
