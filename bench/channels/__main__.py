@@ -14,8 +14,8 @@ from rich.console import Console
 
 from bench.channels import evidence, producer
 from bench.channels.audit import audit, lines
-from bench.channels.batches import bare_ground, batches, show_batches
-from bench.channels.ground import SETTINGS, Ground, ground
+from bench.channels.batches import batches, show_batches
+from bench.channels.ground import SETTINGS, Ground, bare_ground, ground
 from bench.channels.isolation import isolation, show_isolation
 from bench.channels.report import Report, save, show
 from bench.chaos.ground import new_folder

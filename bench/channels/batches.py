@@ -5,24 +5,21 @@ by side on one connection (HTTP/2). Every answer takes a while, as those of the 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import monotonic
 from uuid import uuid4
 
 import asyncpg
 from rich.console import Console
 
-from bench.channels.ground import SETTINGS, Doubles, Ground
+from bench.channels.ground import SETTINGS, Ground
 from bench.channels.report import grid
 from bench.processes import all_of, service
-from bench.servers import Servers
 from db.pool import Connection
 from outbox.local.doubles.faults import Kind
-from outbox.local.doubles.http2 import Certificate
 from outbox.local.doubles.serving import Double
+from workers.sendgrid import BATCH
 
 ANSWER_SECONDS = 0.1
 DONE_SECONDS = 600
@@ -40,20 +37,21 @@ WHERE NOT EXISTS (SELECT FROM notify.deliveries d WHERE d.notification_id = n.id
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """`batch`: letters a request; `together`: attempts side by side in the worker."""
+    """`batch`: letters a request; `more`: settings of the worker that differ from the defaults."""
 
     name: str
     channel: str
-    batch: int = 100
-    together: int = 128
+    batch: int = BATCH
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
+ALONE = {"OUTBOX_WORKER_CONCURRENCY": "1"}
 WAYS = (
     Way("SendGrid, as by default", "email"),
     Way("SendGrid, a letter a request", "email", batch=1),
-    Way("SendGrid, one at a time", "email", batch=1, together=1),
+    Way("SendGrid, one at a time", "email", batch=1, more=ALONE),
     Way("FCM, as by default", "push"),
-    Way("FCM, one at a time", "push", together=1),
+    Way("FCM, one at a time", "push", more=ALONE),
 )
 
 
@@ -72,31 +70,13 @@ class Batches:
     ways: dict[str, Took] = field(default_factory=dict)
 
 
-@asynccontextmanager
-async def bare_ground(folder: Path) -> AsyncIterator[Ground]:
-    """Without workers: each way has its own."""
-    servers = Servers(folder / "servers")
-    await servers.start()
-    try:
-        doubles = Doubles(await asyncio.to_thread(Certificate.kept, folder))
-        async with servers.fresh() as database, doubles.up():
-            made = Ground(servers, database, doubles)
-            await made.prepare()
-            yield made
-    finally:
-        await servers.stop()
-
-
 async def batches(made: Ground, rows: int, console: Console) -> Batches:
     found = Batches(rows)
-    async with AsyncExitStack() as stack:
-        conn = await stack.enter_async_context(made.servers.admin(made.database.name))
-        await stack.enter_async_context(
-            all_of(service("relay", "relay", servers=made.servers, database=made.database))
-        )
+    relay = service("relay", "relay", servers=made.servers, database=made.database)
+    async with made.servers.admin(made.database.name) as conn, all_of(relay):
         for way in WAYS:
             console.print(way.name, highlight=False)
-            found.ways[way.name] = await taken(made, conn, way, rows if way.together > 1 else rows // 10)
+            found.ways[way.name] = await taken(made, conn, way, rows // 10 if way.more else rows)
     return found
 
 
@@ -105,7 +85,7 @@ async def taken(made: Ground, conn: Connection, way: Way, rows: int) -> Took:
     provider, double = on(made, way)
     double.menu.clear()
     double.menu.order(Kind.SLOW, times=None, seconds=ANSWER_SECONDS)
-    env = SETTINGS | made.doubles.secrets() | {"OUTBOX_WORKER_CONCURRENCY": str(way.together)}
+    env = {**SETTINGS, **made.doubles.secrets(), **way.more}
     worker = service("worker", "worker", way.channel, servers=made.servers, database=made.database, **env)
     async with all_of(worker):
         arrivals, ids = made.doubles.arrivals, [uuid4() for _ in range(rows)]

@@ -223,6 +223,14 @@ class Ground:
 @asynccontextmanager
 async def ground(folder: Path) -> AsyncIterator[Ground]:
     """All of it, up and ready; nothing fails yet."""
+    async with bare_ground(folder) as made, all_of(*made.processes()) as started:
+        made.relay, *made.workers = started
+        yield made
+
+
+@asynccontextmanager
+async def bare_ground(folder: Path) -> AsyncIterator[Ground]:
+    """Without processes of the service."""
     servers = Servers(folder / "servers")
     await servers.start()
     try:
@@ -230,8 +238,6 @@ async def ground(folder: Path) -> AsyncIterator[Ground]:
         async with servers.fresh() as database, doubles.up():
             made = Ground(servers, database, doubles)
             await made.prepare()
-            async with all_of(*made.processes()) as started:
-                made.relay, *made.workers = started
-                yield made
+            yield made
     finally:
         await servers.stop()
