@@ -21,16 +21,17 @@ LEFT JOIN (SELECT no, ms FROM notify.relay_ticks ORDER BY no DESC LIMIT 1) t ON 
 
 -- name: lag
 -- Committed rows that are in no tick yet, and the age of the oldest: what began after the newest tick's snapshot,
--- and what was in progress in it. The two index ranges (xid, id) that the relay itself reads, cut at $1 rows, so
--- that a look costs the same however long the backlog.
+-- and what was in progress in it. A retry has the date of its notification, which says nothing here. The two index
+-- ranges (xid, id) that the relay itself reads, cut at $1 rows, so that a look costs the same however long the backlog.
 WITH last AS (
   SELECT coalesce((SELECT snapshot FROM notify.relay_ticks ORDER BY no DESC LIMIT 1), '1:1:'::pg_snapshot) AS snapshot)
 SELECT count(*) AS rows,
-       coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 AS seconds
-FROM ((SELECT created_at FROM notify.outbox
+       coalesce(extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE origin <> 'schedule')), 0)::float8
+         AS seconds
+FROM ((SELECT created_at, origin FROM notify.outbox
        WHERE xid >= (SELECT pg_snapshot_xmax(snapshot) FROM last) ORDER BY xid, id LIMIT $1)
       UNION ALL
-      (SELECT created_at FROM notify.outbox
+      (SELECT created_at, origin FROM notify.outbox
        WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip(snapshot) FROM last)) LIMIT $1)) waiting
 
 -- name: channels

@@ -32,11 +32,11 @@ WHERE revoked_at IS NULL AND expires_at > now() AND expires_at < now() + make_in
 ORDER BY expires_at, id LIMIT $2
 
 -- name: oldest_row
--- For how many seconds the oldest committed row of a producer has waited that no tick holds: what began after the newest
--- tick's snapshot, or was in progress in it and has ended. A retry has the date of its notification, which says nothing
--- here. The first $1 rows of each of the two ranges of the index (xid, id).
+-- For how many seconds the oldest committed row of a producer or of the API has waited that no tick holds: what began
+-- after the newest tick's snapshot, or was in progress in it and has ended. A retry has the date of its notification,
+-- which says nothing here. The first $1 rows of each of the two ranges of the index (xid, id).
 WITH last AS MATERIALIZED (SELECT snapshot FROM notify.relay_ticks ORDER BY no DESC LIMIT 1)
-SELECT extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE origin = 'producer'))::float8
+SELECT extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE origin <> 'schedule'))::float8
 FROM ((SELECT created_at, origin FROM notify.outbox
        WHERE xid >= coalesce((SELECT pg_snapshot_xmax(snapshot) FROM last), '1'::xid8) ORDER BY xid, id LIMIT $1)
       UNION ALL

@@ -24,6 +24,10 @@ SELECT id, $1, $2, 8 FROM notify.notifications
 """
 # A notification of two days ago, by its UUIDv7.
 OLD = "INSERT INTO notify.outbox (notification_id, event_type, user_id) VALUES ($1, 'e', 'alice')"
+AGAIN = """
+INSERT INTO notify.outbox (notification_id, event_type, user_id, channels, attempt, created_at, origin)
+SELECT id, event_type, user_id, channels, 1, now() - interval '1 day', 'schedule' FROM notify.notifications
+"""
 TICK = """
 INSERT INTO notify.relay_ticks (no, ms, snapshot, tops, rows, bytes, max_id)
 VALUES (1, (extract(epoch FROM now()) * 1000)::bigint, pg_current_snapshot(), '{}', 1, 1, 1)
@@ -67,6 +71,16 @@ async def test_lag_counts_a_transaction_that_was_open_at_the_tick(
         await admin.execute(TICK)
         assert (await look(admin, nodes, settings)).relay.lag_rows == 0
     assert (await look(admin, nodes, settings)).relay.lag_rows == 1
+
+
+async def test_a_retry_is_not_as_late_as_its_notification_is_old(
+    admin: Connection, nodes: Nodes, settings: Settings
+) -> None:
+    await admin.execute(NOTIFY)
+    await admin.execute(TICK)
+    await admin.execute(AGAIN)
+    relay = (await look(admin, nodes, settings)).relay
+    assert (relay.lag_rows, relay.lag_seconds) == (1, 0.0)
 
 
 async def test_a_released_lease_leads_nobody(admin: Connection, nodes: Nodes, settings: Settings) -> None:

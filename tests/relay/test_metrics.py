@@ -187,8 +187,9 @@ async def test_the_survey_counts_what_waits_what_is_overdue_and_what_is_dead(
     assert math.isnan(value("outbox_scheduled_overdue_rows") or 0)
 
 
+@pytest.mark.parametrize("origin", ["producer", "api"])
 async def test_the_oldest_row_is_seen_without_a_leader(
-    settings: Settings, nodes: Nodes, producer: Connection, admin: Connection
+    settings: Settings, nodes: Nodes, producer: Connection, admin: Connection, origin: str
 ) -> None:
     """A row of a transaction that was open when the last tick was made, too: its id lies below the tick's."""
     pool = await open_pool(settings.database, name="test")
@@ -204,7 +205,9 @@ async def test_the_oldest_row_is_seen_without_a_leader(
     await survey.postgres()
     assert value("outbox_relay_oldest_row_seconds") == 0
     await late.commit()
-    await admin.execute("UPDATE notify.outbox SET created_at = created_at - interval '90 s'")
+    await admin.execute(
+        "UPDATE notify.outbox SET created_at = created_at - interval '90 s', origin = $1", origin
+    )
     await admin.execute(OLD_RETRY)
     await survey.postgres()
     assert 89 < (value("outbox_relay_oldest_row_seconds") or 0) < 150
