@@ -35,9 +35,11 @@ SELECT gid, extract(epoch FROM clock_timestamp() - prepared)::float8 AS seconds
 FROM pg_prepared_xacts WHERE prepared < clock_timestamp() - make_interval(secs => $1) ORDER BY prepared LIMIT 5
 
 -- name: slots
--- Replication slots, and how many bytes of WAL each keeps from being removed.
-SELECT slot_name, active, wal_status, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), restart_lsn)::bigint AS bytes
-FROM pg_replication_slots WHERE restart_lsn IS NOT NULL ORDER BY bytes DESC
+-- Replication slots, and how many bytes of WAL each keeps from being removed: none where it has not been used yet, and
+-- none any more once it is lost.
+SELECT slot_name, active, wal_status,
+       coalesce(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), restart_lsn), 0)::bigint AS bytes
+FROM pg_replication_slots ORDER BY bytes DESC
 
 -- name: notification_queue
 -- From 0 to 1. At 1 every commit that notifies fails.

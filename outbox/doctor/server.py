@@ -16,7 +16,6 @@ GOOD_MINORS = {15: 15, 16: 11, 17: 7, 18: 1}
 OLDEST = 15  # that the tests run on
 LONG_SECONDS = 300.0
 KEPT_BYTES = 1_000_000_000
-NEAR_WRAPAROUND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +151,25 @@ async def slots(desk: Desk) -> list[Record]:
 
 def judge_slots(rows: Sequence[Record]) -> Iterator[Finding]:
     for row in rows:
-        lost = row["wal_status"] in {"unreserved", "lost"}
-        if lost or (row["bytes"] > KEPT_BYTES and not row["active"]):
-            state = f"is {row['wal_status']}" if lost else "has no consumer"
+        slot, behind, status = row["slot_name"], size(row["bytes"]), row["wal_status"]
+        drop = f"SELECT pg_drop_replication_slot('{slot}')"
+        if status == "lost":
             yield warn(
                 "postgres.slots",
-                f"replication slot {row['slot_name']!r} {state} and lies {size(row['bytes'])} behind",
-                f"start its consumer, or SELECT pg_drop_replication_slot('{row['slot_name']}')",
+                f"replication slot {slot!r} is lost: what its consumer has not read is gone",
+                f"{drop}, and set the consumer up anew",
+            )
+        elif status == "unreserved":
+            yield warn(
+                "postgres.slots",
+                f"replication slot {slot!r} lies {behind} behind and is lost with the next checkpoint",
+                "let its consumer catch up, or raise max_slot_wal_keep_size",
+            )
+        elif row["bytes"] > KEPT_BYTES and not row["active"]:
+            yield warn(
+                "postgres.slots",
+                f"replication slot {slot!r} has no consumer and keeps {behind} of WAL on the disk",
+                f"start its consumer, or {drop}",
             )
 
 
