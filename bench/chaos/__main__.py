@@ -31,6 +31,7 @@ AFTERWARDS_SECONDS = 8  # more than a worker's lease: what comes a second time c
 STILL_SECONDS = 90  # nothing has arrived for so long: it will not
 # 10 M notifications in large transactions, few of them by mail: a mail is a file at the sink.
 LONG = {"rows": 10_000_000, "faults": 10_000, "minutes": 90.0, "batch": 400, "mail_share": 0.001}
+OUT = Path(__file__).parent.parent / "out"
 console = Console()
 
 
@@ -41,6 +42,7 @@ class Run:
     driver: Driver
     plan: Plan
     seed: int
+    out: Path
     shown_at: float = 0.0
 
     async def strike(self, progress: Progress) -> None:
@@ -135,7 +137,7 @@ async def chaos(run: Run) -> Report:
     report.seed, report.seconds, report.committed = run.seed, seconds, len(kept.notifications)
     report.mails = len(mails)
     keep(run.driver, run.stage.folder)
-    draw(report, run.driver, run.account, run.stage)
+    draw(report, run.driver, run.account, run.stage, run.out)
     return report
 
 
@@ -153,7 +155,7 @@ async def staged(asked: argparse.Namespace, folder: Path) -> Report:
         dice = random.Random(asked.seed)
         driver = Driver(stage, planned(kinds, asked.faults, dice), 60 * asked.minutes, dice)
         plan = Plan(asked.rows, 60 * asked.minutes, asked.batch, asked.mail_share)
-        return await chaos(Run(stage, Account(), driver, plan, asked.seed))
+        return await chaos(Run(stage, Account(), driver, plan, asked.seed, asked.out))
     finally:
         await stage.close()
 
@@ -171,6 +173,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--mail-share", type=float, default=0.4, help="how many go out by mail, too")
     parser.add_argument("--long", action="store_true", help="10 M notifications in large transactions")
     parser.add_argument("--keep", type=Path, help="a folder for logs and data; a throwaway one if not given")
+    parser.add_argument("--out", type=Path, default=OUT, help="a folder for chaos.json and chaos.svg")
     asked = parser.parse_args()
     if asked.long:
         parser.set_defaults(**LONG)
@@ -192,7 +195,7 @@ def main() -> int:
         if not asked.keep:
             with contextlib.suppress(OSError):
                 shutil.rmtree(folder)
-    save(report)
+    save(report, asked.out)
     show(report, console)
     return 0 if report.holds else 1
 

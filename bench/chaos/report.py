@@ -14,7 +14,6 @@ from bench.chaos.evidence import events
 from bench.chaos.picture import picture
 from bench.chaos.stage import Stage
 
-OUT = Path(__file__).parent.parent / "out"
 SHOWN = 20  # of each kind of finding
 
 
@@ -76,9 +75,9 @@ def report_of(driver: Driver, account: Account, stage: Stage, found: Findings) -
     )
 
 
-def save(report: Report) -> None:
-    OUT.mkdir(exist_ok=True)
-    (OUT / "chaos.json").write_text(json.dumps(asdict(report), indent=2) + "\n")
+def save(report: Report, out: Path) -> None:
+    out.mkdir(exist_ok=True)
+    (out / "chaos.json").write_text(json.dumps(asdict(report), indent=2) + "\n")
 
 
 def keep(driver: Driver, folder: Path) -> None:
@@ -87,14 +86,13 @@ def keep(driver: Driver, folder: Path) -> None:
     (folder / "faults.jsonl").write_text("\n".join(lines) + "\n")
 
 
-def draw(report: Report, driver: Driver, account: Account, stage: Stage) -> None:
-    """bench/out/chaos.svg."""
+def draw(report: Report, driver: Driver, account: Account, stage: Stage, out: Path) -> None:
     found = "0 missing, 0 twice, order kept" if report.holds else "a promise was broken"
     title = f"{report.faults} faults in {report.seconds:.0f} s, {report.committed} notifications: {found}"
     committed = [wish.at for wish in account.wishes.values() if wish.fate is Fate.COMMITTED]
     drawn = picture(title, driver.struck, committed, stage.watch.seen_at.values(), report.recovery_ms)
-    OUT.mkdir(exist_ok=True)
-    (OUT / "chaos.svg").write_text(drawn)
+    out.mkdir(exist_ok=True)
+    (out / "chaos.svg").write_text(drawn)
 
 
 def show(report: Report, console: Console) -> None:

@@ -52,7 +52,9 @@ async def test_an_open_transaction_keeps_the_floor_below_its_rows(
     assert relay.ledger is not None
     assert relay.ledger.floor.id == 0
     await transaction.commit()
-    async with asyncio.timeout(60):  # whoever else writes on this server holds the floor down until it has ended
+    async with asyncio.timeout(
+        60
+    ):  # whoever else writes on this server holds the floor down until it has ended
         while relay.ledger.floor.id == 0:
             await relay.step()
             await relay.verify()
