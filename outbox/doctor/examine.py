@@ -9,7 +9,7 @@ import asyncpg
 from redis.exceptions import RedisError
 
 from db import status
-from db.pool import OUTAGES, SERVER_SETTINGS, Pool
+from db.pool import OUTAGES, Pool, options
 from outbox.doctor import (
     channels,
     clocks,
@@ -58,13 +58,9 @@ async def examine(settings: Settings, *, providers: bool = False) -> Report:
 
 
 async def pool_of(settings: Settings) -> Pool:
+    hurried = {"timeout": REACH_SECONDS, "command_timeout": CHECK_SECONDS}
     return await asyncpg.create_pool(
-        settings.database,
-        min_size=0,
-        max_size=CONNECTIONS,
-        timeout=REACH_SECONDS,
-        command_timeout=CHECK_SECONDS,
-        server_settings=SERVER_SETTINGS | {"application_name": "outbox-doctor"},
+        min_size=0, max_size=CONNECTIONS, **options(settings.database, "doctor") | hurried
     )
 
 
@@ -83,8 +79,10 @@ async def postgres(desk: Desk) -> Finding:
 
 def cure(error: BaseException) -> str:
     if "unsupported startup parameter" in str(error):
-        names = ", ".join(sorted(SERVER_SETTINGS))
-        return f"in pgbouncer.ini: ignore_startup_parameters = extra_float_digits, {names}"
+        return (
+            "this is a pooler: add ?pooler=transaction to DATABASE_URL, and set OUTBOX_LISTEN_DATABASE_URL to Postgres"
+            " itself"
+        )
     return "is it running, and is DATABASE_URL right?"
 
 

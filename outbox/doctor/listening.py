@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 
+from db.dsn import without_parameter
 from db.pool import OUTAGES, Connection
 from outbox.doctor.desk import Area, Check, Desk
 from outbox.doctor.finding import Finding, fail, ok
@@ -44,7 +45,7 @@ async def listen(desk: Desk) -> Heard:
 
 async def plain(url: str) -> Connection:
     """Nothing prepared and nothing set at the start: poolers may know neither."""
-    return await asyncpg.connect(url, statement_cache_size=0, timeout=2)
+    return await asyncpg.connect(without_parameter(url)[0], statement_cache_size=0, timeout=2)
 
 
 async def round_trip(first: Connection, second: Connection, key: str) -> Heard:

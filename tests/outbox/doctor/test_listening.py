@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from outbox.doctor.examine import examine
+from outbox.doctor.examine import Report, examine
 from outbox.doctor.finding import Level
 from outbox.local.ports import any_free
 from outbox.settings import Settings
@@ -105,5 +105,21 @@ async def test_a_pooler_that_refuses_what_the_service_says_at_the_start(
     async with pgbouncer(database, "session", tmp_path) as url:
         report = await examine(settings.model_copy(update={"database_url": SecretStr(url)}))
     [found] = of(report, "reach.postgres")
-    assert "ignore_startup_parameters = " in found.advice
-    assert "idle_in_transaction_session_timeout" in found.advice
+    assert "add ?pooler=transaction to DATABASE_URL" in found.advice
+    assert "OUTBOX_LISTEN_DATABASE_URL" in found.advice
+
+
+async def test_all_of_it_through_a_pooler_that_the_url_tells_of(
+    settings: Settings, database: Database, redis: Any, tmp_path: Path
+) -> None:
+    direct = await examine(settings)
+    async with pgbouncer(database, "transaction", tmp_path) as url:
+        through = {"database_url": f"{url}?pooler=transaction", "listen_database_url": database.app}
+        report = await examine(settings.model_copy(update={k: SecretStr(v) for k, v in through.items()}))
+    assert checks(report) == checks(direct)
+    [found] = of(report, "listen")
+    assert found.level is Level.OK, found
+
+
+def checks(report: Report) -> list[tuple[str, Level]]:
+    return [(each.check, each.level) for part in report.values() for each in part]
