@@ -43,8 +43,8 @@ def up(
 
     The doubles stand in for Twilio, SendGrid, FCM, APNs and a webhook receiver:
     every channel works offline. Set TWILIO_ACCOUNT_SID and the like, and that
-    channel is left to your own account (without Docker; in containers, by an
-    override file of compose).
+    channel is left to your own account (without Docker; in containers, by a
+    second file for compose: docs/channels.md).
 
     [bold]Examples[/bold]
       outbox up
