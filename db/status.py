@@ -1,6 +1,6 @@
 """What `outbox status` looks at (db/sql/status.sql). Reads only."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from asyncpg import Record
@@ -42,7 +42,8 @@ async def channels(connection: Executor) -> list[Record]:
 
 
 async def deliveries(connection: Executor, since: datetime) -> list[Record]:
-    return await connection.fetch(SQL["deliveries"], lowest_uuid7(since))
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    return await connection.fetch(SQL["deliveries"], lowest_uuid7(since), lowest_uuid7(tomorrow), since)
 
 
 async def scheduled(connection: Executor) -> list[Record]:

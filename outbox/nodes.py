@@ -90,7 +90,7 @@ class Nodes:
         self._options = options
         if self.is_cluster:  # else a dead node would be tried again and again before another one is asked
             self._options |= {"retry": Retry(NoBackoff(), 0)}
-        self._seeds = seeds(url) if self.is_cluster else []
+        self.seeds = seeds(url) if self.is_cluster else []
         self._clients: dict[Address | None, Redis] = {}
         self._owners: dict[int, Address] = {}
         self._known = False  # whether the owners are worth believing
@@ -236,7 +236,7 @@ class Nodes:
 
     def _candidates(self) -> Iterable[Address]:
         """Who may tell: in random order, so that one that hangs does not hang every look."""
-        return shuffled([*self._seeds, *self._owners.values()])
+        return shuffled([*self.seeds, *self._owners.values()])
 
 
 def shuffled(nodes: Iterable[Address]) -> list[Address]:

@@ -70,6 +70,8 @@ class Vitals:
             nodes = await self.nodes.each()
         except (RedisError, OSError):  # of a cluster: nobody says which nodes there are
             REDIS_SILENT.inc()
+            for name in known() or map(str, self.nodes.seeds):
+                REDIS_UP.labels(name).set(0)
             return
         forget_others({name for name, _ in nodes})
         await asyncio.gather(*(look_at_node(*node) for node in nodes))
@@ -88,8 +90,13 @@ async def look_at_node(name: str, client: Redis) -> None:
         REDIS_PING.observe(monotonic() - asked)
 
 
+def known() -> list[str]:
+    """The nodes that were looked at last."""
+    return [sample.labels["node"] for sample in next(iter(REDIS_UP.collect())).samples]
+
+
 def forget_others(names: set[str]) -> None:
     """A node that has left the cluster is not down."""
-    for sample in next(iter(REDIS_UP.collect())).samples:
-        if (node := sample.labels["node"]) not in names:
+    for node in known():
+        if node not in names:
             REDIS_UP.remove(node)

@@ -60,22 +60,23 @@ class Retention:
     def __init__(self, lead: Lead, nodes: Nodes, settings: Settings, keep: timedelta) -> None:
         self.lead, self.nodes, self.settings, self.keep = lead, nodes, settings, keep
         self.round: Round | None = None
+        self.looked_at = monotonic()  # or began to lead
         self.conn: Connection | None = None
 
     async def step(self) -> float:
         """Some of the oldest. Where there is more it rests for as long as it has worked, so that it takes half of one
         connection's time at the very most."""
         if self.lead.epoch is None:
-            self.round = None
+            self.round, self.looked_at = None, monotonic()
             return STANDBY_SECONDS
         begun = monotonic()
         try:
             found = await self.purge(await self.connected())
         except asyncpg.ObjectNotInPrerequisiteStateError as error:
-            log.warning("relay.purge_waits", reason=f"{error}: run outbox migrate")
+            self.wait(f"{error}: run outbox migrate")
             return AGAIN_SECONDS
         except BUSY as error:
-            log.info("relay.purge_waits", reason=type(error).__name__)
+            self.wait(type(error).__name__)
             return EVERY_SECONDS
         except OUTAGES:
             if self.conn is not None:
@@ -83,6 +84,11 @@ class Retention:
             raise
         await self.tell(found.inboxes)
         return monotonic() - begun if found.looked == ROWS else EVERY_SECONDS
+
+    def wait(self, reason: str) -> None:
+        """How late it is nobody knows then: for so long at least."""
+        log.warning("relay.purge_waits", reason=reason)
+        metrics.PURGE_BEHIND.set(monotonic() - self.looked_at)
 
     async def connected(self) -> Connection:
         if self.conn is None or self.conn.is_closed():
@@ -94,7 +100,7 @@ class Retention:
         async with conn.transaction():
             await sql.limit_time(conn)
             found = await sql.purge(conn, self.keep, self.round.place, ROWS)
-        self.round = self.round.after(found)
+        self.round, self.looked_at = self.round.after(found), monotonic()
         metrics.PURGE_BEHIND.set(behind(self.round, found))
         for table, rows in found.rows.items():
             metrics.PURGED.labels(table).inc(rows)

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from db.pool import Pool
+from workers import metrics
 from workers.circuit import Circuit
 from workers.rates import Rates
 
@@ -43,5 +44,7 @@ class Common:
         return self.circuits.setdefault(provider, Circuit())
 
     def forget(self) -> None:
-        """Another config may have mended what was wrong: it is found out anew."""
+        """Another config may have mended what was wrong: it is found out anew, of those who are asked again."""
+        for provider in self.circuits:
+            metrics.forget_circuit(self.channel, provider)
         self.circuits.clear()

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
-from db.delivery import Claim, Settlement
+from db.delivery import Claim, Settlement, Status
 from db.pool import Executor
 from outbox.tracing import NOWHERE, Span
 from workers.concurrency import Concurrency
 from workers.entries import Entry
 from workers.outcome import Outcome
+
+PUT_OFF = frozenset({Status.RETRYING, Status.DEFERRED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,10 @@ class Job:
         return self.ends - time.monotonic() >= seconds
 
     def age(self) -> float:
-        """Seconds since it was to be sent first."""
+        """Seconds since it was to be sent first. 0 where nobody has put it off yet, or not since a person sent it
+        again: it is not the far side's fault then that it is old (a dead letter, a digest, an escalation)."""
+        if self.claim.prior_status not in PUT_OFF:
+            return 0.0
         envelope = self.entry.envelope
         due = max(envelope.created_at, envelope.deliver_at or envelope.created_at)
         return max(0.0, (datetime.now(UTC) - due).total_seconds())

@@ -1,5 +1,7 @@
 """What the workers count. The names are part of the public surface: dashboards and alerts rest on them."""
 
+from contextlib import suppress
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from db.delivery import FINAL, Status
@@ -50,6 +52,12 @@ PROVIDER_CIRCUIT = Gauge(
 RATES_BLIND = Counter(
     "outbox_worker_rates_blind_total", "Rates that could not be looked up, as Redis did not answer"
 )
+
+
+def forget_circuit(channel: str, provider: str) -> None:
+    """Of a provider that may never be asked again: what it was then would stay for ever."""
+    with suppress(KeyError):  # there is none of an endpoint
+        PROVIDER_CIRCUIT.remove(channel, provider)
 
 
 def begin(channel: str) -> None:

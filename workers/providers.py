@@ -186,7 +186,8 @@ class Providers(Generic[M]):
             note(circuit, admission, outcome)
         finally:
             circuit.release(admission)
-            metrics.PROVIDER_CIRCUIT.labels(self.common.channel, name).set(circuit.state)
+            if self.common.circuits.get(name) is circuit:  # else another config has come meanwhile
+                metrics.PROVIDER_CIRCUIT.labels(self.common.channel, name).set(circuit.state)
         metrics.PROVIDER_ATTEMPTS.labels(self.common.channel, name, result(outcome)).inc()
         return named(outcome, name)
 

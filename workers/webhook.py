@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from redis.exceptions import RedisError
 
@@ -251,10 +251,8 @@ def crowded() -> Deferred:
 
 def put_off(circuit: Circuit, made: Hook, job: Job) -> Permanent | Deferred:
     """Not now. That counts as no attempt, so there is another end to it: the age of the delivery."""
-    envelope = job.entry.envelope
     hours = made.config.give_up_after_hours
-    begun = max(envelope.created_at, envelope.deliver_at or envelope.created_at)
-    if datetime.now(UTC) - begun > timedelta(hours=hours):
+    if job.age() > hours * 3600:
         return Permanent("endpoint_down", f"the endpoint fails, and {hours:g} hours are over")
     now = time.monotonic()
     why = "asked to be left alone" if circuit.resting(now) else "fails, and is left alone"

@@ -97,7 +97,8 @@ SELECT has_table_privilege('notify.outbox', 'UPDATE') OR has_table_privilege('no
 -- which old ones are found.
 SELECT (SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c
         WHERE c.relnamespace = 'notify'::regnamespace
-          AND c.relname IN ('notifications', 'deliveries', 'delivery_events', 'inbox'))::bigint AS bytes,
+          AND c.relname IN ('notifications', 'deliveries', 'delivery_events', 'inbox', 'notifications_failed',
+                            'push_attempts', 'sms_messages', 'provider_events', 'digest_items'))::bigint AS bytes,
        coalesce((SELECT i.indisvalid FROM pg_index i
                  WHERE i.indexrelid = to_regclass('notify.notifications_created_at')), false) AS indexed
 

@@ -6,7 +6,7 @@ id, xid, array_to_string(channels, ' ') AS channels, priority, attempt, origin, 
 -- No statement but columns, put where the others say {line}: what blocks are made of. No line break is in an envelope.
 -- The slot, one of $1, tells which shard of each channel a row is for; where it goes to none of the channels $2, which
 -- have several, nobody asks.
-id, xid, array_to_string(channels, ' ') AS channels, priority, attempt, origin,
+id, xid, array_to_string(channels, ' ') AS channels, priority, attempt,
 CASE WHEN $1 > 1 AND channels && $2::text[] THEN notify.shard_of(user_id, $1::integer) ELSE 0 END AS slot,
 id || ' ' || {envelope} || E'\n' AS line
 
@@ -16,7 +16,7 @@ id || ' ' || {envelope} || E'\n' AS line
 -- nobody decodes it.
 min(id) AS first, max(id) AS last, channels, priority, attempt, slot, count(*) AS rows,
 textsend(string_agg(line, '' ORDER BY id)) AS lines,
-count(*) FILTER (WHERE origin <> 'schedule') AS produced
+count(*) FILTER (WHERE attempt = 0) AS produced
 
 -- name: by_block
 -- No statement but what blocks are grouped by, put where the others say {by_block}. A fixed range of ids, so that a

@@ -40,10 +40,17 @@ SELECT c.name, c.enabled, s.shards, s.readable
 FROM notify.channels c JOIN notify.shards s ON s.channel = c.name ORDER BY c.name
 
 -- name: deliveries
--- By channel and state, since a moment given as the lowest UUIDv7 of it: a range at the right edge of the primary
--- key, however many deliveries lie before it.
+-- By channel and state, of notifications since $3. Nearly all have a UUIDv7, so they are a range of the primary key, from
+-- the lowest one of that moment ($1) to one that is not due yet ($2), however many deliveries lie before it. The others
+-- bring an id of their own, as those of Debezium's view: they are found by when they were made, in an index that has
+-- the id too, and then by primary key.
 SELECT channel, status, count(*) AS count
-FROM notify.deliveries WHERE notification_id >= $1
+FROM (SELECT channel, status FROM notify.deliveries WHERE notification_id >= $1 AND notification_id < $2
+      UNION ALL
+      SELECT d.channel, d.status
+      FROM notify.notifications n
+      CROSS JOIN LATERAL (SELECT channel, status FROM notify.deliveries WHERE notification_id = n.id OFFSET 0) d
+      WHERE n.created_at >= $3 AND (n.id < $1 OR n.id >= $2)) recent
 GROUP BY channel, status ORDER BY channel, status
 
 -- name: scheduled

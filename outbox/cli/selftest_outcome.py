@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from db.selftest import Way
 
-SETTLED = frozenset({"delivered", "failed", "suppressed", "canceled", "expired", "unknown"})
+SETTLED = frozenset({"delivered", "failed", "suppressed", "canceled", "expired", "unknown", "digested"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from redis.exceptions import RedisError
 from outbox.doctor.desk import Area, Check, Desk
 from outbox.doctor.finding import Finding, fail, note, ok, warn
 from outbox.doctor.words import size
-from outbox.streams import LANES
 
 OLDEST = (6, 2)  # tests run on 7.0 and later; 6.2 has every command that is used
 Version = tuple[int, ...]
@@ -47,17 +46,7 @@ class Node:
 
 
 async def nodes(desk: Desk) -> list[Node]:
-    keys = desk.settings.keys
-    names = [keys.stream(channel, lane) for channel in ("inapp", "email", "sms", "push") for lane in LANES]
-    groups = await desk.nodes.grouped(names) if desk.nodes.is_cluster else [names]
-    return [await node(desk, group[0]) for group in groups]
-
-
-async def node(desk: Desk, key: str) -> Node:
-    async with desk.nodes.at(key) as redis:
-        info = await redis.info()
-        kwargs = redis.connection_pool.connection_kwargs
-        return Node(f"{kwargs.get('host')}:{kwargs.get('port')}", info, await fsync(redis))
+    return [Node(name, await redis.info(), await fsync(redis)) for name, redis in await desk.nodes.each()]
 
 
 async def fsync(redis: Redis) -> str | None:

@@ -22,7 +22,8 @@ DELIVER = """
 INSERT INTO notify.deliveries (notification_id, channel, status, attempts_allowed)
 SELECT id, $1, $2, 8 FROM notify.notifications
 """
-# A notification of two days ago, by its UUIDv7.
+# An id of the producer's own: a UUIDv7 of two days ago, or one that says nothing of its time.
+FOREIGN = UUID("f36c07f3-26f0-4eea-a50c-109940064b8f"), UUID("f46c07f3-26f0-4eea-a50c-109940064b8f")
 OLD = "INSERT INTO notify.outbox (notification_id, event_type, user_id) VALUES ($1, 'e', 'alice')"
 AGAIN = """
 INSERT INTO notify.outbox (notification_id, event_type, user_id, channels, attempt, created_at, origin)
@@ -92,11 +93,13 @@ async def test_deliveries_of_the_last_day_by_channel_and_state(
     admin: Connection, nodes: Nodes, settings: Settings
 ) -> None:
     old = status.lowest_uuid7(datetime.now(UTC) - timedelta(days=2))
-    await admin.execute(OLD, UUID(int=old.int | 7 << 76 | 2 << 62))
+    for one in (UUID(int=old.int | 7 << 76 | 2 << 62), FOREIGN[0]):
+        await admin.execute(OLD, one)
+    await admin.execute("UPDATE notify.notifications SET created_at = created_at - interval '2 days'")
     await admin.execute(DELIVER, "inapp", "failed")
     await admin.execute("DELETE FROM notify.outbox")
-    for _ in range(2):
-        await admin.execute(NOTIFY)
+    await admin.execute(NOTIFY)
+    await admin.execute(OLD, FOREIGN[1])
     await admin.execute(
         DELIVER + "WHERE id NOT IN (SELECT notification_id FROM notify.deliveries)", "email", "delivered"
     )
@@ -109,13 +112,16 @@ async def test_deliveries_are_read_from_the_right_edge_of_the_primary_key(admin:
     await admin.execute("""
         INSERT INTO notify.notifications (id, event_type, user_id, channels, payload, priority, created_at)
         SELECT overlay(notify.uuid7()::text PLACING lpad(to_hex(n), 8, '0') FROM 1 FOR 8)::uuid,
-               'e', 'alice', '{inapp}', '{}', 'normal', now() FROM generate_series(1, 20000) n
+               'e', 'alice', '{inapp}', '{}', 'normal', now() - interval '2 days' FROM generate_series(1, 20000) n
     """)
     await admin.execute(DELIVER, "inapp", "delivered")
-    await admin.execute("VACUUM ANALYZE notify.deliveries")
-    plan = await admin.fetch("EXPLAIN " + status.SQL["deliveries"], status.lowest_uuid7(datetime.now(UTC)))
+    await admin.execute("VACUUM ANALYZE notify.deliveries, notify.notifications")
+    now = datetime.now(UTC)
+    ends = status.lowest_uuid7(now), status.lowest_uuid7(now + timedelta(days=1))
+    plan = await admin.fetch("EXPLAIN " + status.SQL["deliveries"], *ends, now)
     text = "\n".join(row[0] for row in plan)
     assert "deliveries_pkey" in text
+    assert "notifications_created_at" in text
     assert "Seq Scan" not in text
 
 

@@ -59,3 +59,18 @@ async def test_a_redis_that_is_away_and_one_that_has_left(settings: Settings, no
     await process.look_at_redis()
     assert value("outbox_redis_up", node="127.0.0.1:9") is None, "it is no node of this Redis any more"
     pool.terminate()
+
+
+async def test_a_cluster_of_which_nobody_answers(settings: Settings) -> None:
+    """The nodes that were there last; the URL's own where there were none yet."""
+    pool = await open_pool(settings.database, name="test")
+    process = Vitals("relay", pool, Nodes("redis+cluster://127.0.0.1:9,127.0.0.1:10", protocol=2))
+    vitals.REDIS_UP.clear()
+    await process.look_at_redis()
+    assert {value("outbox_redis_up", node=f"127.0.0.1:{port}") for port in (9, 10)} == {0}
+    vitals.REDIS_UP.clear()
+    vitals.REDIS_UP.labels("10.0.0.7:6379").set(1)
+    await process.look_at_redis()
+    assert value("outbox_redis_up", node="10.0.0.7:6379") == 0
+    assert value("outbox_redis_up", node="127.0.0.1:9") is None
+    pool.terminate()

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
@@ -25,6 +26,7 @@ from tests.relay.conftest import Reader, relaying
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PURGED = "outbox_relay_purged_rows_total"
+BEHIND = "outbox_relay_purge_behind_seconds"
 
 
 def place(days: float) -> Place:
@@ -82,7 +84,7 @@ async def test_step_by_step_until_there_is_no_more(
     assert [rest < 60 for rest in rests] == [True, True, False], "it goes on while there is more"
     assert await left(admin) == set()
     assert counted("notifications") - before == 5
-    assert REGISTRY.get_sample_value("outbox_relay_purge_behind_seconds") == 0
+    assert REGISTRY.get_sample_value(BEHIND) == 0
 
 
 def counted(table: str) -> float:
@@ -141,9 +143,28 @@ async def test_without_redis_it_goes_on(retention: Retention, admin: Connection)
 async def test_a_missing_index_is_said_and_waited_for(retention: Retention, admin: Connection) -> None:
     await old(admin)
     await admin.execute("DROP INDEX notify.notifications_created_at")
+    retention.looked_at -= 100_000
     with capture_logs() as logs:
         assert await retention.step() >= 600
     assert "outbox migrate" in logs[0]["reason"]
+    assert (REGISTRY.get_sample_value(BEHIND) or 0) >= 100_000, "nobody knows how late, only for how long"
+
+
+async def test_what_never_comes_to_an_end_is_late(
+    retention: Retention, admin: Connection, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await old(admin)
+    retention.looked_at -= 100_000
+
+    async def too_long(*_: Any) -> Any:
+        raise asyncpg.QueryCanceledError("canceling statement due to statement timeout")
+
+    with monkeypatch.context() as slow:
+        slow.setattr("relay.retention.sql.purge", too_long)
+        await retention.step()
+    assert (REGISTRY.get_sample_value(BEHIND) or 0) >= 100_000
+    await retention.step()
+    assert REGISTRY.get_sample_value(BEHIND) == 0
 
 
 async def test_a_lost_connection_is_replaced(retention: Retention, admin: Connection, redis: Any) -> None:

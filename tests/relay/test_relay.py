@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 
 from db import relay as sql
 from db.pool import Connection, Pool, connect
@@ -23,6 +24,10 @@ from tests.relay.conftest import Reader, relaying
 
 INSERT = "INSERT INTO notify.outbox (event_type, user_id, channels) VALUES ('order.paid', $1, $2)"
 INAPP = "INSERT INTO notify.outbox (event_type, user_id) VALUES ('order.paid', $1)"
+RETRY = """
+INSERT INTO notify.scheduled (due_at, notification_id, channels, attempt, reason)
+SELECT clock_timestamp(), id, '{inapp}', 1, 'retry' FROM notify.notifications WHERE user_id = 'first'
+"""
 MANY = (
     "INSERT INTO notify.outbox (event_type, user_id) SELECT 'a', $1 || i FROM generate_series(1, $2::int) i"
 )
@@ -123,6 +128,10 @@ async def test_a_backlog_is_cut_into_ticks_and_a_big_transaction_is_one(
         assert await reader.entries() == before, "a refill gives the same ids"
 
 
+def created(channel: str) -> float:
+    return REGISTRY.get_sample_value("notifications_created_total", {"channel": channel}) or 0
+
+
 async def test_what_is_scheduled_comes_when_due_and_wakes_the_relay(
     settings: Settings, producer: Connection, reader: Reader, admin: Connection
 ) -> None:
@@ -130,12 +139,17 @@ async def test_what_is_scheduled_comes_when_due_and_wakes_the_relay(
         "INSERT INTO notify.outbox (event_type, user_id, channels, deliver_at)"
         " VALUES ('a', $1, '{inapp,email}', clock_timestamp() + make_interval(secs => $2))"
     )
+    before = created("inapp")
     async with relaying(settings.model_copy(update={"relay_poll": 60})):
         await producer.execute(later, "second", 0.6)
         await producer.execute(later, "first", 0.3)
         assert await reader.users() == []
         await reader.until_users(["first", "second"])
         await reader.until_users(["first", "second"], "email")
+        assert created("inapp") == before + 2
+        await admin.execute(RETRY)
+        await reader.until_users(["first", "second", "first"])
+    assert created("inapp") == before + 2, "a retry was created before"
     assert await admin.fetchval("SELECT count(*) FROM notify.scheduled") == 0
     assert await admin.fetchval("SELECT count(*) FROM notify.notifications") == 2
 

@@ -180,20 +180,31 @@ def test_what_nobody_was_asked_for_costs_no_attempt() -> None:
 def test_the_older_it_is_the_longer_it_is_deferred() -> None:
     waits = []
     for age in (0, 80, 8_000, 80_000):
-        settled = settlement(job(age=age), Deferred("circuit_open", "all are down", 5), MAIL, 0.0)
+        settled = settlement(
+            job(age=age, prior_status="deferred"), Deferred("circuit_open", "all are down", 5), MAIL, 0.0
+        )
         assert settled is not None
         waits.append(settled.retry_in)
     assert waits == pytest.approx([5, 10, 1_000, 3_600], rel=0.01)
 
 
 def test_a_deferral_without_an_end_ends_in_the_dead_letters() -> None:
-    old = PATIENCE_SECONDS + 1
-    settled = settlement(job(age=old), Deferred("circuit_open", "all are down", 5), MAIL, 0.0)
+    facts: dict[str, Any] = {"age": PATIENCE_SECONDS + 1, "prior_status": "retrying"}
+    settled = settlement(job(**facts), Deferred("circuit_open", "all are down", 5), MAIL, 0.0)
     assert settled is not None
     assert (settled.event, settled.attempts) == ("retrying", 1)
-    settled = settlement(job(age=old, attempts=8), Deferred("circuit_open", "all are down", 5), MAIL, 0.0)
+    settled = settlement(job(**facts, attempts=8), Deferred("circuit_open", "all are down", 5), MAIL, 0.0)
     assert settled is not None
     assert (settled.status, settled.error_class, settled.dead) == (Status.FAILED, "circuit_open", True)
+
+
+@pytest.mark.parametrize("prior", [None, "pending"])
+def test_what_nobody_has_put_off_yet_is_not_old(prior: str | None) -> None:
+    """A dead letter that is sent again, a digest of a week, an escalation after two days."""
+    facts: dict[str, Any] = {"age": 30 * PATIENCE_SECONDS, "prior_status": prior}
+    settled = settlement(job(**facts), Deferred("circuit_open", "all are down", 5), MAIL, 0.0)
+    assert settled is not None
+    assert (settled.event, settled.attempts, settled.retry_in) == ("deferred", 0, 5)
 
 
 def test_the_timeline_tells_who_was_tried_before_and_what_left() -> None:

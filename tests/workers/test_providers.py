@@ -278,6 +278,8 @@ async def test_attempts_and_the_circuit_are_counted() -> None:
     assert (count("delivered"), count("auth"), count("skipped")) == (1, 1, 1)
     labels = {"channel": "counted", "provider": "a"}
     assert REGISTRY.get_sample_value("outbox_provider_circuit", labels) == State.OPEN
+    await providers.close()
+    assert REGISTRY.get_sample_value("outbox_provider_circuit", labels) is None, "it may never be asked again"
 
 
 def test_a_chain_is_made_from_its_config() -> None:

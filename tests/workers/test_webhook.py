@@ -7,6 +7,9 @@ from uuid import UUID
 
 import pytest
 
+from db import dead
+from db.dead import Filter
+from db.pool import Pool
 from outbox.local.doubles.faults import Kind
 from outbox.local.doubles.webhook import Receiver, new_secret
 from tests.workers.conftest import Road, eventually
@@ -351,7 +354,7 @@ async def test_one_user_s_hanging_endpoint_does_not_hold_up_another_s(road: Road
 
 
 async def test_a_delivery_does_not_wait_for_ever_for_an_endpoint_that_is_down(
-    road: Road, far: Receiver
+    road: Road, far: Receiver, pool: Pool
 ) -> None:
     """Its notification is older than the channel waits, and the circuit is open."""
     await lead(road, far.double.url, give_up_after_hours=1)
@@ -365,7 +368,15 @@ async def test_a_delivery_does_not_wait_for_ever_for_an_endpoint_that_is_down(
         )
         await road.entry(old, "webhook")
         events = await settled(road, old, "failed")
-    assert [(event, detail["error_class"]) for event, detail in events] == [("failed", "endpoint_down")]
+        assert [event for event, _ in events[:-1]] == ["deferred"] * (len(events) - 1)
+        assert (events[-1][0], events[-1][1]["error_class"]) == ("failed", "endpoint_down")
+
+        # Mended, and sent again while the circuit knows nothing of that yet.
+        far.double.menu.clear()
+        async with pool.acquire() as conn, conn.transaction():
+            assert len(await dead.redrive(conn, Filter(channel="webhook"))) == 1
+        told = await settled(road, old, "delivered")
+    assert "failed" not in [event for event, _ in told[len(events) :]]
 
 
 @pytest.mark.parametrize(
