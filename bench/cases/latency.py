@@ -81,6 +81,7 @@ async def add(session: Session, stack: AsyncExitStack, every: dict[str, Arrivals
         await process.ready()
         redis = await stack.enter_async_context(servers.redis())
         conn = await connected(stack, database.owner)
+        await redis.delete(stream_of(peer))  # what an earlier case has left there
         theirs = Arrivals(redis, stream_of(peer), partial(peer.insert, conn))
         await warm(theirs)
     except FAILURES as error:
