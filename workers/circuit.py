@@ -75,6 +75,13 @@ class Circuit:
         """Whether it asked for a pause itself."""
         return self._rests_until > now
 
+    def shown(self, now: float) -> State:
+        """For the gauge. One that could have been probed long ago, and was not because nobody needed it, is no longer
+        known to be open: the next one in a chain, when the first is well again."""
+        if self.state is State.OPEN and now - self._opens_until > self.limits.cool_down_cap:
+            return State.HALF_OPEN
+        return self.state
+
     def admit(self, now: float) -> Admission:
         if self.wait(now) > 0:
             return Admission.REFUSED

@@ -187,7 +187,8 @@ class Providers(Generic[M]):
         finally:
             circuit.release(admission)
             if self.common.circuits.get(name) is circuit:  # else another config has come meanwhile
-                metrics.PROVIDER_CIRCUIT.labels(self.common.channel, name).set(circuit.state)
+                gauge = metrics.PROVIDER_CIRCUIT.labels(self.common.channel, name)
+                gauge.set_function(lambda: circuit.shown(time.monotonic()))
         metrics.PROVIDER_ATTEMPTS.labels(self.common.channel, name, result(outcome)).inc()
         return named(outcome, name)
 

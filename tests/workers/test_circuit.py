@@ -37,6 +37,16 @@ def test_failures_in_a_row_open_it_for_the_cool_down() -> None:
     assert it.wait(1) == 3
 
 
+def test_one_that_nobody_has_asked_since_is_not_shown_as_open_for_ever() -> None:
+    it = opened(0)
+    assert it.shown(4 + LIMITS.cool_down_cap) is State.OPEN, "a probe may be on its way"
+    assert it.shown(4.1 + LIMITS.cool_down_cap) is State.HALF_OPEN
+    assert attempt(it, Sign.ILL, 100) is Admission.PROBE
+    assert it.shown(101) is State.OPEN
+    attempt(it, Sign.WELL, 200)
+    assert it.shown(300) is State.CLOSED
+
+
 def test_a_success_in_between_begins_the_row_anew() -> None:
     it = circuit()
     for sign in (Sign.ILL, Sign.ILL, Sign.WELL, Sign.ILL, Sign.ILL):
