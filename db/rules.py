@@ -77,12 +77,17 @@ async def collect(executor: Executor, channel: str, batch: Sequence[Settlement])
         )
 
 
+async def close(executor: Executor, ids: Sequence[UUID]) -> None:
+    """Nothing joins these digests any more."""
+    await executor.execute(SQL["close_digests"], ids)
+
+
 async def close_digests(
     executor: Executor, ids: Sequence[UUID], most: int, most_bytes: int
 ) -> dict[UUID, Listed]:
     """Close digests and read them. One with nothing left is missing. Not in a transaction: what the second statement
     reads must be what the first one has waited for."""
-    await executor.execute(SQL["close_digests"], ids)
+    await close(executor, ids)
     rows = await executor.fetch(SQL["list_digests"], ids, most, most_bytes)
     return {
         row["digest_id"]: Listed(

@@ -61,6 +61,7 @@ class Admission:
         # Last, so that one which waits goes on collecting.
         if due := [job for job, settled in judged if settled is None and job.claim.is_digest]:
             judged = await self.fill(executor, judged, due)
+        await self.close_over(executor, judged)
         return judged
 
     def judge(self, job: Job, now: datetime) -> Settlement | None:
@@ -85,6 +86,16 @@ class Admission:
         }
         await rows.fill_digests(executor, said.items())
         return [item if item.settled else filled(item, said) for item in judged]
+
+    async def close_over(self, executor: Executor, judged: Sequence[Admitted]) -> None:
+        """Digests that end here without being sent: nothing is to join them any more."""
+        over = [
+            job.claim.notification_id
+            for job, settled in judged
+            if job.claim.is_digest and settled is not None and settled.status in digest.UNTOLD
+        ]
+        if over:
+            await rows.close(executor, over)
 
     async def cap(
         self, executor: Executor, judged: Sequence[Admitted], jobs: Sequence[Job]

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from twilio.request_validator import RequestValidator
 
-from db import delivery, sms
+from db import delivery, rules, sms
 from db.pool import Executor, Pool
 from db.sms import LOST, UNSUBSCRIBED, Delivery, Report
 from db.suppressions import Suppression, suppress
@@ -167,6 +167,8 @@ async def take(conn: Executor, report: Report, code: int | None, number: str) ->
     if found is None or not await sms.report(conn, report):
         return
     resolved = report.status not in LOST and await sms.resolve(conn, report)
+    if resolved:
+        await rules.finish_digests(conn, report.channel, [report.notification_id])
     if report.status in LOST:
         await sms.fail_undelivered(conn, report.channel, [report.notification_id])
         if (reason := suppression(code)) and NUMBER.fullmatch(number):

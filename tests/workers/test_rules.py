@@ -332,6 +332,33 @@ async def test_a_digest_with_nothing_left_is_canceled(road: Road, mail: MailServ
     assert mail.mails == []
 
 
+@pytest.mark.parametrize("end", ["suppressed", "canceled"])
+async def test_nothing_joins_a_digest_that_has_come_to_its_end(
+    road: Road, mail: MailServer, end: str
+) -> None:
+    """It never went out, so it was never closed to go out."""
+    await road.recipient()
+    switch = "UPDATE notify.channels SET enabled = $1 WHERE name = 'email'"
+    async with road.worker("email"):
+        one = await road.send("email", digest_key="k")
+        await road.until(one, "digested", "email")
+        over = await road.admin.fetchval("SELECT id FROM notify.digests")
+        if end == "canceled":
+            await road.producer.execute("SELECT notify.cancel($1)", over)
+        else:
+            await road.admin.execute(switch, False)
+            await pass_time(road)
+            await road.promote()
+        await road.until(over, end, "email")
+        await road.admin.execute(switch, True)
+        two = await road.send("email", digest_key="k")
+        await road.until(two, "digested", "email")
+        await pass_time(road)
+        await road.promote()
+        await road.until(two, "delivered", "email")
+    assert len(mail.mails) == 1
+
+
 async def test_what_a_digest_that_fails_held_is_told_and_comes_with_its_redrive(
     road: Road, mail: MailServer
 ) -> None:

@@ -160,6 +160,21 @@ async def test_a_report_settles_what_nobody_knew(
     assert len(await events(admin, doubtful)) == 1
 
 
+async def test_a_report_settles_what_a_digest_held(
+    admin: Connection, producer: Connection, report: Report
+) -> None:
+    digest, item = [await a_delivery(admin, producer, status, None) for status in ("unknown", "digested")]
+    await admin.execute(
+        "INSERT INTO notify.digests (id, user_id, channel, key, closes_at, closed_at)"
+        " VALUES ($1, 'ada', 'sms', 'k', now(), now())",
+        digest,
+    )
+    await admin.execute("INSERT INTO notify.digest_items VALUES ($1, 'sms', $2)", item, digest)
+    await report("sent", sid=OTHER, notification=digest)
+    assert (await delivery(admin, item))[0] == "delivered"
+    assert await events(admin, item) == [("delivered", {"digested_into": str(digest)})]
+
+
 async def test_a_message_that_another_attempt_replaced_fails_nothing(
     admin: Connection, sent: UUID, report: Report
 ) -> None:
