@@ -73,6 +73,12 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         else:
             super().data_received(data)
 
+    def handle_ping(self) -> None:
+        if self.writable.is_set():
+            super().handle_ping()
+        else:  # nobody reads what was written before: a pong to a later one answers this, too (RFC 6455 §5.5.3)
+            self.conn.data_to_send()
+
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) < FRAGMENTS:
             super().handle_cont(event)

@@ -68,7 +68,7 @@ async def main(settings: Settings, stop: Stop) -> None:
     wake = asyncio.Event()
     listener = Listener(settings.listen_database, wake)
     upkeep = Upkeep(relay, settings.own_database, settings.partition_rows, settings.retention)
-    pool = await open_pool(settings.database, name="relay-survey", size=2)
+    pool = await open_pool(settings.own_database, name="relay-survey", size=2)
     survey, vitals, expiry = Survey(pool, nodes), Vitals("relay", pool, nodes), Expiry(settings)
     health = Health()
     health.add("listen", listener.check)

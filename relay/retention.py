@@ -60,14 +60,17 @@ class Retention:
     def __init__(self, lead: Lead, nodes: Nodes, settings: Settings, keep: timedelta) -> None:
         self.lead, self.nodes, self.settings, self.keep = lead, nodes, settings, keep
         self.round: Round | None = None
-        self.looked_at = monotonic()  # or began to lead
+        self.looked_at, self.late = (
+            monotonic(),
+            0.0,
+        )  # when it looked last, or began to lead; how late it was then
         self.conn: Connection | None = None
 
     async def step(self) -> float:
         """Some of the oldest. Where there is more it rests for as long as it has worked, so that it takes half of one
         connection's time at the very most."""
         if self.lead.epoch is None:
-            self.round, self.looked_at = None, monotonic()
+            self.round, self.looked_at, self.late = None, monotonic(), 0.0
             return STANDBY_SECONDS
         begun = monotonic()
         try:
@@ -79,6 +82,7 @@ class Retention:
             self.wait(type(error).__name__)
             return EVERY_SECONDS
         except OUTAGES:
+            metrics.PURGE_BEHIND.set(self.late_now())
             if self.conn is not None:
                 self.conn.terminate()
             raise
@@ -86,9 +90,12 @@ class Retention:
         return monotonic() - begun if found.looked == ROWS else EVERY_SECONDS
 
     def wait(self, reason: str) -> None:
-        """How late it is nobody knows then: for so long at least."""
         log.warning("relay.purge_waits", reason=reason)
-        metrics.PURGE_BEHIND.set(monotonic() - self.looked_at)
+        metrics.PURGE_BEHIND.set(self.late_now())
+
+    def late_now(self) -> float:
+        """Where a look came to nothing: so late at least."""
+        return self.late + monotonic() - self.looked_at
 
     async def connected(self) -> Connection:
         if self.conn is None or self.conn.is_closed():
@@ -101,7 +108,8 @@ class Retention:
             await sql.limit_time(conn)
             found = await sql.purge(conn, self.keep, self.round.place, ROWS)
         self.round, self.looked_at = self.round.after(found), monotonic()
-        metrics.PURGE_BEHIND.set(behind(self.round, found))
+        self.late = behind(self.round, found)
+        metrics.PURGE_BEHIND.set(self.late)
         for table, rows in found.rows.items():
             metrics.PURGED.labels(table).inc(rows)
         if found.looked < ROWS and monotonic() - self.round.begun_at >= ROUND_SECONDS:

@@ -45,6 +45,7 @@ class Limits:
 
 
 REMEMBERED = 200
+SHOWN_SECONDS = 1800.0  # longer than OutboxCircuitOpen waits, and than whoever is put off does for a while
 
 
 @dataclass(slots=True)
@@ -76,11 +77,12 @@ class Circuit:
         return self._rests_until > now
 
     def shown(self, now: float) -> State:
-        """For the gauge. One that could have been probed long ago, and was not because nobody needed it, is no longer
-        known to be open: the next one in a chain, when the first is well again."""
-        if self.state is State.OPEN and now - self._opens_until > self.limits.cool_down_cap:
-            return State.HALF_OPEN
-        return self.state
+        """For the gauge: open until a probe gets through. One that could have been probed long ago, and was not because
+        nobody needed it, is no longer known to be: the next one in a chain, when the first is well again."""
+        if self.state is State.CLOSED:
+            return State.CLOSED
+        asked = self._probing or now - self._opens_until <= SHOWN_SECONDS
+        return State.OPEN if asked else State.HALF_OPEN
 
     def admit(self, now: float) -> Admission:
         if self.wait(now) > 0:

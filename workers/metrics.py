@@ -46,7 +46,7 @@ DEAD = Counter(
 )
 PROVIDER_CIRCUIT = Gauge(
     "outbox_provider_circuit",
-    "0 closed, 1 half-open, or open a while ago and not asked since, 2 open: not asked until a probe",
+    "0 closed, 2 open until a probe gets through, 1 open half an hour ago and not asked since",
     ["channel", "provider"],
 )
 RATES_BLIND = Counter(

@@ -22,7 +22,7 @@ from outbox.streams import Keys
 from outbox.trace_context import here
 from outbox.tracing import Kind, Span
 from workers import traced
-from workers.circuit import Admission, Circuit, Sign
+from workers.circuit import Admission, Circuit, Sign, State
 from workers.concurrency import Concurrency, paced
 from workers.configured import Configured
 from workers.dialing import Resolver, resolve
@@ -252,7 +252,8 @@ def crowded() -> Deferred:
 def put_off(circuit: Circuit, made: Hook, job: Job) -> Permanent | Deferred:
     """Not now. That counts as no attempt, so there is another end to it: the age of the delivery."""
     hours = made.config.give_up_after_hours
-    if job.age() > hours * 3600:
+    # Not while a probe is on its way: it may be well again.
+    if circuit.state is State.OPEN and job.age() > hours * 3600:
         return Permanent("endpoint_down", f"the endpoint fails, and {hours:g} hours are over")
     now = time.monotonic()
     why = "asked to be left alone" if circuit.resting(now) else "fails, and is left alone"

@@ -41,7 +41,8 @@ def redrive(
     **which: Unpack[DeadLetterFilter],
 ) -> Steps[Treated]:
     """Send them on their way again: by ids, or those that the filter finds, the oldest first; without either, all.
-    Safe to repeat: what was redriven is told, and not redriven again."""
+    By ids it is safe to repeat: what was redriven is told, and not redriven again. By a filter the next ones would be
+    taken, so an answer that is lost is an UnreachableError, and not asked for again."""
     body = treatment(ids, which, limit=limit, dry_run=dry_run, per_second=per_second)
     return treat(retry, "redrive", body)
 
@@ -59,7 +60,8 @@ def discard(
 
 
 def treat(retry: Retry, how: Literal["redrive", "discard"], body: dict[str, Any]) -> Steps[Treated]:
-    return ask(Call("POST", f"{PATH}:{how}", body=body), reading(Treated), retry)
+    repeatable = "ids" in body or body["dry_run"]
+    return ask(Call("POST", f"{PATH}:{how}", body=body, repeatable=repeatable), reading(Treated), retry)
 
 
 def treatment(ids: Iterable[UUID | str] | None, which: DeadLetterFilter, **order: Any) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def ask(call: Call, read: Reader[T], retry: Retry) -> Steps[T]:
     while True:
         told = yield call
         assert told is not None
-        if isinstance(told, Answer) and told.status < 400:
+        if isinstance(told, Answer) and told.status < 300:  # a redirect is somebody else's: nothing was done
             return read(told)
         pause = retry.pause(attempt, asked(told)) if may_repeat(call, told) else None
         if pause is None:

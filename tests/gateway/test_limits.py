@@ -4,6 +4,7 @@ import asyncio
 import json
 from contextlib import AsyncExitStack
 from time import monotonic
+from typing import Any
 
 import httpx
 import pytest
@@ -11,8 +12,14 @@ from websockets.exceptions import InvalidStatus
 
 from gateway.limits import Cap, Pace, address
 from gateway.protocol import Close
+from gateway.transport import BoundedProtocol
 from outbox.settings import Settings
 from tests.gateway.harness import DEADLINE, Client, Gate, Inbox, eventually, serving
+
+HANDSHAKE = (
+    b"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+)
 
 
 def test_a_cap_counts_each_key_by_itself() -> None:
@@ -149,3 +156,32 @@ async def test_who_never_asks_for_anything_is_cut_off(gate: Gate, monkeypatch: p
         await client.synced()
         await client.send(type="ping")
         assert (await client.next())["type"] == "pong"
+
+
+async def test_pongs_that_nobody_reads_are_not_kept(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each ping would leave one in the gateway's memory (RFC 6455 §5.5.3: the last one is enough)."""
+    made: list[BoundedProtocol] = []
+    monkeypatch.setattr(BoundedProtocol, "handle_connect", noting(made))
+    _, writer = await asyncio.open_connection("127.0.0.1", gate.settings.gateway_port)
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    writer.write(HANDSHAKE)
+    await eventually(lambda: bool(made) and made[0].handshake_complete)
+    ping = b"\x89\xfd" + bytes(4) + b"x" * 125  # masked by zeros
+    written = 0
+    async with asyncio.timeout(DEADLINE):
+        while written < 16_000_000 and not writer.is_closing():
+            writer.write(ping * 1000)
+            written += len(ping) * 1000
+            await writer.drain()
+    assert made[0].transport.get_write_buffer_size() < 1_000_000
+    writer.transport.abort()
+
+
+def noting(made: list[BoundedProtocol]) -> Any:
+    handle_connect = BoundedProtocol.handle_connect
+
+    def handle(self: BoundedProtocol, event: Any) -> None:
+        made.append(self)
+        handle_connect(self, event)
+
+    return handle

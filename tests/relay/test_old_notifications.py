@@ -150,6 +150,24 @@ async def test_a_missing_index_is_said_and_waited_for(retention: Retention, admi
     assert (REGISTRY.get_sample_value(BEHIND) or 0) >= 100_000, "nobody knows how late, only for how long"
 
 
+async def test_one_look_that_fails_takes_nothing_of_how_late_it_is(
+    retention: Retention, admin: Connection, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.retention.ROWS", 1)
+    for _ in range(3):
+        await old(admin)
+    await retention.step()
+    late = REGISTRY.get_sample_value(BEHIND) or 0
+    assert late > 86_400, "there is more, and it is old"
+
+    async def refused(*_: Any) -> Any:
+        raise asyncpg.LockNotAvailableError("canceling statement due to lock timeout")
+
+    monkeypatch.setattr("relay.retention.sql.purge", refused)
+    await retention.step()
+    assert (REGISTRY.get_sample_value(BEHIND) or 0) >= late
+
+
 async def test_what_never_comes_to_an_end_is_late(
     retention: Retention, admin: Connection, redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

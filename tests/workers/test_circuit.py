@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers.circuit import Admission, Circuit, Limits, Sign, State
+from workers.circuit import SHOWN_SECONDS, Admission, Circuit, Limits, Sign, State
 
 LIMITS = Limits(in_a_row=3, enough=10, share=0.5, cool_down=4, cool_down_cap=10, jitter=0.25)
 MIDDLE = 0.5  # the chance at which jitter changes nothing
@@ -39,12 +39,15 @@ def test_failures_in_a_row_open_it_for_the_cool_down() -> None:
 
 def test_one_that_nobody_has_asked_since_is_not_shown_as_open_for_ever() -> None:
     it = opened(0)
-    assert it.shown(4 + LIMITS.cool_down_cap) is State.OPEN, "a probe may be on its way"
-    assert it.shown(4.1 + LIMITS.cool_down_cap) is State.HALF_OPEN
-    assert attempt(it, Sign.ILL, 100) is Admission.PROBE
-    assert it.shown(101) is State.OPEN
-    attempt(it, Sign.WELL, 200)
-    assert it.shown(300) is State.CLOSED
+    assert it.shown(4 + SHOWN_SECONDS) is State.OPEN, "little comes this way"
+    assert it.shown(4.1 + SHOWN_SECONDS) is State.HALF_OPEN
+    later = 2 * SHOWN_SECONDS
+    probe = it.admit(later)
+    assert (probe, it.shown(later + 30)) == (Admission.PROBE, State.OPEN), "until it gets through"
+    it.record(probe, Sign.ILL, later + 30, MIDDLE)
+    assert it.shown(later + 60) is State.OPEN
+    attempt(it, Sign.WELL, later + 100)
+    assert it.shown(later + 101) is State.CLOSED
 
 
 def test_a_success_in_between_begins_the_row_anew() -> None:

@@ -240,8 +240,10 @@ export class InboxClient extends EventTarget {
   }
 
   async #renew() {
+    const attempt = this.#attempt;
     try {
       const token = await this.token();
+      if (attempt !== this.#attempt) return; // closed, or begun again, meanwhile
       this.#road?.renew(token);
       this.#renewBefore(token);
     } catch {
@@ -257,7 +259,14 @@ export class InboxClient extends EventTarget {
     this.#heard = true;
     this.#choice.heard();
     const news = this.inbox.take(frame);
-    if (news.kind === "reset") this.#waiting = []; // it was about items that are no more
+    if (news.kind === "reset" || news.kind === "stranger") this.#waiting = []; // it was about items that are no more
+    if (news.kind === "stranger" && frame.resumed) {
+      // What it goes on from was somebody else's place.
+      this.#drop();
+      this.#tell("change");
+      void this.#open();
+      return;
+    }
     if (news.kind === "synced" && !this.#synced) this.#live();
     if (news.kind === "item" && this.#synced) this.#tell("item", news.item);
     if (news.kind === "refused") this.#tell("refused", news.detail);

@@ -13,7 +13,7 @@
  * @property {string | null} archived_at
  *
  * @typedef {object} News what a frame has changed
- * @property {"item" | "marks" | "synced" | "reset" | "count" | "refused" | "nothing"} kind
+ * @property {"item" | "marks" | "synced" | "reset" | "stranger" | "count" | "refused" | "nothing"} kind
  * @property {Item} [item] of kind "item": a new one, or one that was missed
  * @property {string} [detail] of kind "refused": why the last request was not carried out
  */
@@ -109,10 +109,11 @@ export class Inbox {
   /** @param {any} frame @returns {News} */
   #welcome(frame) {
     const other = !frame.resumed && this.cursor !== null;
-    if (other || (this.userId && this.userId !== frame.user_id)) this.forget();
+    const stranger = this.userId !== "" && this.userId !== frame.user_id;
+    if (other || stranger) this.forget();
     this.userId = frame.user_id;
     this.count(frame);
-    return { kind: other ? "reset" : "count" };
+    return { kind: stranger ? "stranger" : other ? "reset" : "count" };
   }
 
   /** @param {any} frame @returns {News} */

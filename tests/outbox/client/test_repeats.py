@@ -3,8 +3,16 @@
 import pytest
 
 from db.pool import Connection
-from outbox.client import Options, Retry, ThrottledError, UnavailableError, UnreachableError
+from outbox.client import (
+    Options,
+    ProblemError,
+    Retry,
+    ThrottledError,
+    UnavailableError,
+    UnreachableError,
+)
 from outbox.local.ports import any_free
+from outbox.tokens import Scope
 from tests.outbox.client.conftest import Open, Token
 from tests.outbox.client.odd_server import HANG_UP, answer, odd_server
 
@@ -58,3 +66,30 @@ async def test_nobody_there(opened: Open) -> None:
     async with opened(f"http://127.0.0.1:{any_free()}", "t", QUICK) as both:
         with pytest.raises(UnreachableError, match="ConnectError"):
             await both.do(lambda c: c.users.devices("ada"))
+
+
+async def test_letters_by_a_filter_are_not_asked_for_again(
+    opened: Open, api_url: str, token: Token, admin: Connection
+) -> None:
+    """The next ones would be taken, too."""
+    await admin.execute(
+        "INSERT INTO notify.notifications_failed (channel, error_class, reason)"
+        " SELECT 'email', 'smtp_5xx', 'no' FROM generate_series(1, 5)"
+    )
+    async with (
+        odd_server(behind=api_url, swallow=1) as odd,
+        opened(odd.url, token("ops", Scope.ADMIN), QUICK) as both,
+    ):
+        with pytest.raises(UnreachableError):
+            await both.do(lambda c: c.dead_letters.discard(limit=1))
+    assert await admin.fetchval("SELECT count(discarded_at) FROM notify.notifications_failed") == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_has_done_nothing(opened: Open, status: int) -> None:
+    async with (
+        odd_server([answer(status, Location="https://notify.example.com/")]) as odd,
+        opened(odd.url, "t", QUICK) as both,
+    ):
+        with pytest.raises(ProblemError, match=str(status)):
+            await both.do(lambda c: c.recipients.remove("ada"))

@@ -27,7 +27,8 @@ def roomless() -> Iterator[str]:
     """A Postgres that keeps next to nothing for its slots: the superuser's URL."""
     with tempfile.TemporaryDirectory(prefix="outbox-slots-", dir=servers.memory()) as folder:
         Path(folder).chmod(0o755)  # an unprivileged Postgres must get in when the tests run as root
-        small = {"max_slot_wal_keep_size": "32MB", "min_wal_size": "32MB", "max_wal_size": "64MB"}
+        # And takes no checkpoint by itself, with which the slot would be lost before anybody looks.
+        small = {"max_slot_wal_keep_size": "32MB", "max_wal_size": "4GB", "checkpoint_timeout": "1h"}
         redis = os.environ[servers.REDIS_URL]
         with Embedded(folder, throwaway=True, redis_url=redis, postgres=small) as embedded:
             yield embedded.admin_url

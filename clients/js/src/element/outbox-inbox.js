@@ -327,6 +327,7 @@ export class OutboxInbox extends HTMLElement {
 
   /** What was archived, and may be taken out again. */
   async #openArchive() {
+    this.#more = true; // what is taken out may belong below all that is known here
     const { client, api, words } = this;
     if (!client || !api) return;
     const view = new ArchiveView(client, api, { acts: this.#acts, strings: words, language: this.#language, say: this.#say });
