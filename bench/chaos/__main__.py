@@ -185,6 +185,7 @@ def main() -> int:
     asked = arguments()
     folder = asked.keep or new_folder()
     folder.mkdir(parents=True, exist_ok=True)
+    asked.out.mkdir(parents=True, exist_ok=True)
     console.print(f"seed {asked.seed}, {asked.rows} notifications, {asked.faults} faults; logs in {folder}")
     try:
         report = asyncio.run(staged(asked, folder))

@@ -76,7 +76,6 @@ def report_of(driver: Driver, account: Account, stage: Stage, found: Findings) -
 
 
 def save(report: Report, out: Path) -> None:
-    out.mkdir(exist_ok=True)
     (out / "chaos.json").write_text(json.dumps(asdict(report), indent=2) + "\n")
 
 
@@ -91,7 +90,6 @@ def draw(report: Report, driver: Driver, account: Account, stage: Stage, out: Pa
     title = f"{report.faults} faults in {report.seconds:.0f} s, {report.committed} notifications: {found}"
     committed = [wish.at for wish in account.wishes.values() if wish.fate is Fate.COMMITTED]
     drawn = picture(title, driver.struck, committed, stage.watch.seen_at.values(), report.recovery_ms)
-    out.mkdir(exist_ok=True)
     (out / "chaos.svg").write_text(drawn)
 
 

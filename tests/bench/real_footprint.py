@@ -3,30 +3,18 @@
 Most of a minute, for a figure that is taken once a release: run pytest tests/bench/real_footprint.py.
 """
 
-import asyncio
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.bench.runs import ran
 
 
 @pytest.mark.timeout(600)
 async def test_a_short_run_weighs_everything(tmp_path: Path) -> None:
     out = tmp_path / "footprint.json"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.footprint", "--rows", "300", "--out", str(out), cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        shown, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
-    assert process.returncode == 0, errors.decode()
+    shown = await ran("bench.footprint", "--rows", "300", "--out", str(out))
     found = json.loads(out.read_text())
     assert found["at_rest_mb"].keys() == {"api", "relay", "worker", "gateway"}
     assert found["under_load"].keys() == {"relay", "worker inapp", "worker email"}
@@ -35,4 +23,4 @@ async def test_a_short_run_weighs_everything(tmp_path: Path) -> None:
     assert found["bytes"]["accepted"].keys() >= {"WAL", "notifications", "outbox"}
     assert found["bytes"]["in-app"].keys() >= {"WAL", "deliveries", "inbox"}
     assert found["bytes"]["e-mail"].keys() >= {"WAL", "deliveries", "delivery_events"}
-    assert "deliveries" in shown.decode()
+    assert "deliveries" in shown

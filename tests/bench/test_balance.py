@@ -1,16 +1,14 @@
 """The soak in small, on real processes; and its audit, which must find what is wrong."""
 
-import asyncio
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.balance.audit import Findings, Kept, Told, audit
+from tests.bench.runs import ran
 
-ROOT = Path(__file__).parent.parent.parent
 KEPT = {"anna": Kept(ids=["a", "b", "c"], read=[2], unread=2, version=4), "ben": Kept()}
 ANNA = Told("anna", seqs=[1, 2, 3], ids=["a", "b", "c"], unread=2, version=4, read=[2], oddities=[])
 BEN = Told("ben", [], [], 0, 0, [], [])
@@ -65,17 +63,7 @@ async def test_fifty_clients_end_with_exactly_what_is_theirs(tmp_path: Path) -> 
         "--redis-restarts",
         "1",
     ]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.balance", *words, "--out", str(out), cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    try:
-        said, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
-    assert process.returncode == 0, said.decode()
+    await ran("bench.balance", *words, "--out", str(out))
     report = json.loads(out.read_text())
     assert report["holds"]
     assert report["committed"] > 200

@@ -1,15 +1,13 @@
 """A deploy in small, on real processes; and its account, which must find what is wrong."""
 
-import asyncio
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from bench.rollout.account import Account, Request, Sent, Step, appended_twice, line
+from tests.bench.runs import ran
 
-ROOT = Path(__file__).parent.parent.parent
 STEP = Step("api-0", 10.0, 20.0)
 
 
@@ -59,17 +57,7 @@ async def test_every_process_is_replaced_and_nobody_loses_anything(tmp_path: Pat
     """How long each wait may be is a question for a quiet machine: `make rollout`."""
     out = tmp_path / "rollout.json"
     words = ["--people", "10", "--seconds", "1", "--rate", "10", "--most-wait", "60", "--out", str(out)]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.rollout", *words, cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    try:
-        said, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
-    assert process.returncode == 0, said.decode()
+    await ran("bench.rollout", *words)
     report = json.loads(out.read_text())
     assert report["holds"]
     steps = [each["step"] for each in report["lines"]]

@@ -3,16 +3,14 @@
 The other cases are made of the same parts. All of them take two minutes and a bit: `make bench SHORT=1`.
 """
 
-import asyncio
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from bench.__main__ import CASES
+from tests.bench.runs import ran
 
-ROOT = Path(__file__).parent.parent.parent
 RATIOS = {
     "drain": {"textbook", "xadd", "xadd_raw", "read"},
     "latency": {"textbook"},
@@ -25,17 +23,7 @@ RATIOS = {
 @pytest.mark.timeout(900)
 async def test_a_short_run_measures_a_case_of_each_kind_and_shows_one_table(tmp_path: Path) -> None:
     out = tmp_path / "results.json"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench", *RATIOS, "--short", "--out", str(out), cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        shown, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
-    assert process.returncode == 0, errors.decode()
+    shown = await ran("bench", *RATIOS, "--short", "--out", str(out))
     results = json.loads(out.read_text())
     assert list(results) == list(RATIOS)
     assert results.keys() <= set(CASES)
@@ -43,4 +31,4 @@ async def test_a_short_run_measures_a_case_of_each_kind_and_shows_one_table(tmp_
         assert case["figure"] > 0
         assert RATIOS[name] <= case["ratios"].keys(), name
         assert case["detail"]["size"] == "short"
-        assert name in shown.decode()
+        assert name in shown
