@@ -1,8 +1,20 @@
-"""What a database's URL says of the way there: `?pooler=transaction`, that it leads through a pooler. Pure."""
+"""What a server's URL says of the way there: where it leads, and `?pooler=transaction`, that it goes through a pooler.
+Pure."""
 
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 PARAMETER, MODE = "pooler", "transaction"
+TELL_OF_IT = f"add ?{PARAMETER}={MODE} to DATABASE_URL, and set OUTBOX_LISTEN_DATABASE_URL to Postgres itself"
+
+
+def place(url: str) -> str:
+    """host:port/database of a URL, without its password."""
+    return url.partition("://")[2].rpartition("@")[2].partition("?")[0]
+
+
+def untold(error: BaseException) -> bool:
+    """Whether this is PgBouncer's word for a URL that does not tell of it: the driver set up a session then."""
+    return "unsupported startup parameter" in str(error)
 
 
 def without_parameter(url: str) -> tuple[str, bool]:

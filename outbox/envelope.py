@@ -237,6 +237,11 @@ class Envelope(Notification):
     notification_id: UUID
     created_at: AwareDatetime
 
+    @property
+    def wanted_at(self) -> datetime:
+        """When it was to be sent first."""
+        return max(self.created_at, self.deliver_at or self.created_at)
+
     def to_entry(self, attempt: int = 0) -> dict[str, str]:
         """The fields of a stream entry."""
         return {"envelope": self.model_dump_json(exclude_none=True), "attempt": str(attempt)}

@@ -22,8 +22,7 @@ def count(settled: Sequence[Settled], channel: str) -> None:
     seconds, now = metrics.SECONDS.labels(channel), datetime.now(UTC)
     for item in settled:
         if item.settlement.status is Status.DELIVERED:
-            envelope = item.job.entry.envelope
-            wanted_at = max(envelope.created_at, envelope.deliver_at or envelope.created_at)
+            wanted_at = item.job.entry.envelope.wanted_at
             seconds.observe(max((now - wanted_at).total_seconds(), 0.0))
         elif item.settlement.dead:
             metrics.DEAD.labels(channel).inc()

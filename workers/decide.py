@@ -120,8 +120,7 @@ def in_time(job: Job, settled: Settlement, rules: Rules, now: datetime) -> Settl
 
 
 def past(job: Job, rules: Rules, moment: datetime) -> bool:
-    envelope = job.entry.envelope
-    begun = max(envelope.created_at, envelope.deliver_at or envelope.created_at)
+    begun = job.entry.envelope.wanted_at
     return rules.deadline is not None and moment > begun + timedelta(seconds=rules.deadline)
 
 

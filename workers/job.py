@@ -37,9 +37,7 @@ class Job:
         again: it is not the far side's fault then that it is old (a dead letter, a digest, an escalation)."""
         if self.claim.prior_status not in PUT_OFF:
             return 0.0
-        envelope = self.entry.envelope
-        due = max(envelope.created_at, envelope.deliver_at or envelope.created_at)
-        return max(0.0, (datetime.now(UTC) - due).total_seconds())
+        return max(0.0, (datetime.now(UTC) - self.entry.envelope.wanted_at).total_seconds())
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import asyncpg
 
 from db import demo, migrations, status
+from db.dsn import place
 from db.pool import Connection, connect
-from outbox.cli.reach import PASSING, UnreachableError, place, plainly
+from outbox.cli.reach import PASSING, UnreachableError, plainly
 from outbox.log import get
 
 log = get("migrate")

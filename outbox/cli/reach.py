@@ -9,6 +9,7 @@ import asyncpg
 from redis.exceptions import AuthenticationError, RedisError
 
 from db import status
+from db.dsn import TELL_OF_IT, place, untold
 from db.pool import OUTAGES, Connection, connect
 from outbox.errors import OutboxError, SettingsError
 from outbox.log import get
@@ -45,11 +46,6 @@ class UnreachableError(OutboxError):
         self.passing = passing
 
 
-def place(url: str) -> str:
-    """host:port/database of a URL, without its password."""
-    return url.partition("://")[2].rpartition("@")[2].partition("?")[0]
-
-
 async def postgres(url: str, name: str) -> Connection:
     """A connection, or UnreachableError."""
     try:
@@ -60,11 +56,8 @@ async def postgres(url: str, name: str) -> Connection:
 
 
 def unusable(url: str, error: Exception) -> UnreachableError:
-    if "unsupported startup parameter" in str(error):  # PgBouncer's words
-        return UnreachableError(
-            f"{place(url)} is a pooler: add ?pooler=transaction to DATABASE_URL, and set OUTBOX_LISTEN_DATABASE_URL"
-            " to Postgres itself"
-        )
+    if untold(error):
+        return UnreachableError(f"{place(url)} is a pooler: {TELL_OF_IT}")
     return UnreachableError(
         f"PostgreSQL at {place(url)} cannot be used: {plainly(error)}. "
         "Is it running, and is DATABASE_URL right? `outbox up` starts one.",

@@ -2,6 +2,7 @@
 
 import typer
 
+from db.dsn import place
 from db.pool import Connection
 from outbox.cli import reach
 from outbox.settings import Settings
@@ -24,7 +25,7 @@ async def go(conn: Connection, streams: Streams, settings: Settings, *, dry_run:
     if planned.history.foreign is None:
         typer.echo("This log was written in this cluster: there is nothing to do.")
         return
-    tell(planned, reach.place(settings.migrate_database))
+    tell(planned, place(settings.migrate_database))
     if dry_run:
         return
     if not (sure or planned.leader):

@@ -9,6 +9,7 @@ import asyncpg
 from redis.exceptions import RedisError
 
 from db import status
+from db.dsn import TELL_OF_IT, place, untold
 from db.pool import OUTAGES, Pool, options
 from outbox.doctor import (
     channels,
@@ -66,43 +67,33 @@ async def pool_of(settings: Settings) -> Pool:
 
 async def postgres(desk: Desk) -> Finding:
     """A finding with advice is one without which nothing about Postgres can be asked."""
-    place = where(desk.settings.database)
+    there = place(desk.settings.database)
     try:
         async with asyncio.timeout(REACH_SECONDS):
             ready = await desk.ask(status.schema_is_there)
     except OUTAGES as error:
-        return fail("reach.postgres", f"PostgreSQL at {place} cannot be used: {plainly(error)}", cure(error))
+        return fail("reach.postgres", f"PostgreSQL at {there} cannot be used: {plainly(error)}", cure(error))
     if not ready:
-        return fail("reach.postgres", f"the database {place} has no schema notify", "outbox migrate")
-    return ok("reach.postgres", f"PostgreSQL at {place} answers")
+        return fail("reach.postgres", f"the database {there} has no schema notify", "outbox migrate")
+    return ok("reach.postgres", f"PostgreSQL at {there} answers")
 
 
 def cure(error: BaseException) -> str:
-    if "unsupported startup parameter" in str(error):
-        return (
-            "this is a pooler: add ?pooler=transaction to DATABASE_URL, and set OUTBOX_LISTEN_DATABASE_URL to Postgres"
-            " itself"
-        )
-    return "is it running, and is DATABASE_URL right?"
+    return f"this is a pooler: {TELL_OF_IT}" if untold(error) else "is it running, and is DATABASE_URL right?"
 
 
 async def redis(desk: Desk) -> Finding:
-    place = where(desk.settings.redis)
+    there = place(desk.settings.redis)
     try:
         async with asyncio.timeout(REACH_SECONDS):
             await desk.nodes.check()
     except (OSError, RedisError, RuntimeError, OutboxError) as error:
         return fail(
             "reach.redis",
-            f"Redis at {place} cannot be used: {plainly(error)}",
+            f"Redis at {there} cannot be used: {plainly(error)}",
             "is it running, and is REDIS_URL right?",
         )
-    return ok("reach.redis", f"Redis at {place} answers")
-
-
-def where(url: str) -> str:
-    """host:port/database of a URL, without its password."""
-    return url.partition("://")[2].rpartition("@")[2].partition("?")[0]
+    return ok("reach.redis", f"Redis at {there} answers")
 
 
 def plainly(error: BaseException) -> str:

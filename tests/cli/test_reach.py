@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from db.dsn import place
 from db.pool import Connection
 from outbox.cli import reach
 from outbox.errors import SettingsError
@@ -18,12 +19,9 @@ from tests.conftest import Database
 
 
 def test_a_place_has_no_password() -> None:
-    assert (
-        reach.place("postgresql://someone:secret@db.example:5432/shop?sslmode=require")
-        == "db.example:5432/shop"
-    )
-    assert reach.place("redis://cache:6379/0") == "cache:6379/0"
-    assert reach.place("rediss+cluster://:secret@one:7000,two:7000") == "one:7000,two:7000"
+    assert place("postgresql://someone:secret@db.example:5432/shop?sslmode=require") == "db.example:5432/shop"
+    assert place("redis://cache:6379/0") == "cache:6379/0"
+    assert place("rediss+cluster://:secret@one:7000,two:7000") == "one:7000,two:7000"
 
 
 async def test_all_is_well(settings: Settings) -> None:
